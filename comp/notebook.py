@@ -371,8 +371,7 @@ class Session:
                 f"{source.name} validated on other images, so its weights have seen some that validate here; "
                 "take the seed and the folds that it has."
             )
-        if source.record("config")["classes"] != list(tables.classes):
-            raise RunError(f"{source.name} was trained on other classes than the data now has; train again.")
+        source.must_have_classes(tables.classes)
 
     def _outcomes(self) -> Outcomes:
         self._check_predicted()

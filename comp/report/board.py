@@ -18,7 +18,8 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 from comp.declare.competition import Competition, find_competitions, load_competition
-from comp.errors import CompError, RunError
+from comp.declare.recipe import Stage
+from comp.errors import CompError, DeclarationError, RunError
 from comp.local_kaggle.app import HOSTS
 from comp.local_kaggle.server import bound
 from comp.local_kaggle.store import Store
@@ -26,7 +27,8 @@ from comp.report import COMPARISON, EXPLORATION, figures
 from comp.report.compare import comparison
 from comp.report.rendering import render
 from comp.runs import Run, Workspace, broken_runs, list_runs
-from comp.runs.history import epochs_of, seconds_left
+from comp.runs.history import seconds_left
+from comp.runs.resolve import stage_of
 
 REFRESH_SECONDS = 2
 # A training by hand that wrote nothing for as long is called stopped.
@@ -149,8 +151,11 @@ def _row(run: Run) -> dict[str, Any]:
         done, last, chart, seconds, of_stage = _epochs(run, written) if written else (0, {}, None, None, 0)
         ended = run.known("trained") if run.finished else {}
         # Those that weren't needed have no epochs.
-        stages = ended["stages"] if ended and not ended.get("diverged") else config.get("recipe", {}).get("stages", [])
-        total = sum(map(epochs_of, stages))
+        recorded = ended if ended and not ended.get("diverged") else config.get("recipe", {})
+        stages: list[Stage] = []
+        with contextlib.suppress(DeclarationError, TypeError):  # those of another version
+            stages = [stage_of(stage) for stage in recorded.get("stages", ())]
+        total = sum(stage.epochs for stage in stages)
         newest = max(written, (run.folder / "config.json").stat().st_mtime_ns)
         # A notebook's session holds no run while a person thinks.
         under_way = time.time() - newest / 1e9 < SILENT_SECONDS if config.get("by_hand") else run.is_held
@@ -159,11 +164,10 @@ def _row(run: Run) -> dict[str, Any]:
         left = None
         if state == "training" and last and int(last["stage"]) <= len(stages) and not config.get("by_hand"):
             left = seconds_left(stages, int(last["stage"]), of_stage, last["seconds"])
-        size = stages[-1].get("size") if stages else None
         return row | {
             "state": state,
             "backbone": config.get("recipe", {}).get("backbone", "").split("/")[-1],
-            "size": " × ".join(map(str, size)) if isinstance(size, list) else size,
+            "size": stages[-1].pixels_in_words if stages else None,
             "seconds": seconds,
             "left": left,
             "score": scores.get("tuned", last.get("score")),

@@ -155,8 +155,7 @@ def read_outcomes(runs: Sequence[Run], tables: Tables) -> list[Outcomes]:
     """
     found = []
     for member in read_members(runs):
-        if member.config.get("classes") != list(tables.classes):
-            raise RunError(f"{member.name} was trained on other classes than the data now has; train again.")
+        member.run.must_have_classes(tables.classes)
         gone = member.valid.index.difference(list(tables.train["id"]))
         if len(gone):
             raise RunError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +100,11 @@ class Run:
         if self.members:
             remedy = remedy.format(members=", ".join(self.members))
             raise RunError(f"{self.name} is made of other runs and has no weights; {remedy}.")
+
+    def must_have_classes(self, classes: Sequence[str]) -> None:
+        """Raise RunError unless it was trained on these."""
+        if self.record("config").get("classes") != list(classes):
+            raise RunError(f"{self.name} was trained on other classes than the data now has; train again.")
 
     def joined_in(self) -> list[Run]:
         """The joined folds that this run is one of."""

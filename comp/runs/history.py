@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.files import replacing
 
@@ -151,33 +152,18 @@ class History:
         return table
 
 
-def epochs_of(stage: Mapping[str, Any]) -> int:
-    """How many epochs a stage has, as a config's recipe has it."""
-    cycles = range(int(stage["cycles"]))
-    return sum(int(stage["cycle_length"]) * int(stage["cycle_multiplier"]) ** cycle for cycle in cycles)
-
-
-def seconds_left(stages: Sequence[Mapping[str, Any]], number: int, ended: int, seconds: float) -> float | None:
+def seconds_left(stages: Sequence[Stage], number: int, ended: int, seconds: float) -> float | None:
     """About how long a training goes on whose stage ``number``, from 1, has ended so many epochs, each in ``seconds``.
 
     A later stage's epoch takes as much longer as its images have more pixels. None where the stage and a later one
     don't both train on images, or both on cached maps: its pace says nothing about the other's.
     """
     under_way, *later = stages[number - 1 :]
-    slower = [stage for stage in later if not _on_features(stage)]
-    if any(_on_features(under_way) or bool(stage.get("cached")) != bool(under_way.get("cached")) for stage in slower):
+    slower = [stage for stage in later if not stage.on_features]
+    if slower and (under_way.on_features or any(stage.cached != under_way.cached for stage in slower)):
         return None
-    whole = sum(epochs_of(stage) * _pixels(stage) / _pixels(under_way) for stage in slower)
-    return float(seconds * (max(0, epochs_of(under_way) - ended) + whole))
-
-
-def _on_features(stage: Mapping[str, Any]) -> bool:
-    return bool(stage.get("cached")) and stage.get("train") in ("head", 1)
-
-
-def _pixels(stage: Mapping[str, Any]) -> float:
-    size = stage.get("size", 1)
-    return float(size[0] * size[1]) if isinstance(size, list | tuple) else float(size) ** 2
+    whole = sum(stage.epochs * stage.area / under_way.area for stage in slower)
+    return seconds * (max(0, under_way.epochs - ended) + whole)
 
 
 def time_in_words(seconds: float) -> str:

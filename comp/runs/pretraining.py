@@ -46,9 +46,15 @@ class Pretraining:
     options: str = "{}"
 
     @property
+    @lru_cache(maxsize=8)  # noqa: B019 - of a few backbones; one for all who ask: `refusal` sets its size each time
     def network(self) -> Any:
         """The network without numbers: it takes no memory, and computes shapes only."""
-        return _without_numbers(self.architecture, self.options)
+        import timm
+        import torch
+
+        options = json.loads(self.options)
+        with torch.device("meta"):
+            return timm.create_model(self.architecture, pretrained=False, num_classes=0, **options).eval()
 
     @lru_cache(maxsize=64)  # noqa: B019 - of a few backbones
     def refusal(self, size: Size) -> str | None:
@@ -74,16 +80,6 @@ class Pretraining:
         step = (self.network.feature_info[-1].get("reduction") or STEP) if self.fixed else STEP
         nearest = max(round(self.side * factor / step), 1) * step
         return self.side if self.fixed and self.refusal(nearest) else nearest
-
-
-@lru_cache(maxsize=8)
-def _without_numbers(architecture: str, options: str) -> Any:
-    """One for all who ask: `refusal` sets its size each time."""
-    import timm
-    import torch
-
-    with torch.device("meta"):
-        return timm.create_model(architecture, pretrained=False, num_classes=0, **json.loads(options)).eval()
 
 
 def pretraining(backbone: str) -> Pretraining:

@@ -131,7 +131,7 @@ class Experiment:
         config = run.record("config")
         if config.get("by_hand"):
             raise RunError(f"{run.name} was trained by hand, so there is no recipe to resume.")
-        with _of_this_version():
+        with of_this_version():
             like = None if config["like"] is None else find_run(workspace, config["like"])
             teacher = find_run(workspace, config["teacher"]["run"]) if "teacher" in config else None
             choices = Choices(
@@ -293,7 +293,7 @@ def from_config(
     for name in ("read", "combine"):
         if config.get(name, declared := recorded(getattr(competition, name))) != declared:
             NoLongerDeclared(name, config[name])()
-    with _of_this_version():
+    with of_this_version():
         augment = Viewpoint(**with_parts(config["augment"], competition.augment))
         columns = _columns_as(competition, config)
         return replace(competition, augment=augment, columns=columns, layer_lr_ratio=config["layer_lr_ratio"]), recipe
@@ -334,7 +334,7 @@ def recipe_of(
     competition: brings the recipe's functions; using one that it doesn't bring raises RunError.
     """
     declared = {} if competition is None else competition.recipes
-    with _of_this_version():
+    with of_this_version():
         own = with_parts({name: value for name, value in config["recipe"].items() if name != "stages"}, declared)
         recipe = Recipe(**{**own, "stages": [stage_of(stage, declared) for stage in config["recipe"]["stages"]]})
         if trained is None:
@@ -348,7 +348,8 @@ def stage_of(record: dict[str, Any], *declared: Any) -> Stage:
 
 
 @contextmanager
-def _of_this_version() -> Iterator[None]:
+def of_this_version() -> Iterator[None]:
+    """Raise RunError where the block finds in a run's config what this version doesn't know, or lacks something."""
     try:
         yield
     except (KeyError, TypeError, DeclarationError) as error:

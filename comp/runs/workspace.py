@@ -78,10 +78,8 @@ def find_run(workspace: Workspace, text: str) -> Run:
     every = list_runs(workspace)
     # Its own name without its competition's, or another number of the same competition's.
     near = [run for run in every if text in (run.folder.name, run.name) or run.folder.parent.name == text.split("/")[0]]
-    named = [run.name for run in (near or every)]
-    known = ", ".join(named[-5:])
-    there = f"the latest of {len(named)} are" if len(named) > 5 else "there are"
-    which = f"; {there} {known}." if named else "."
+    latest = [run.name for run in (near or every)][-5:]
+    which = f"; the latest are {', '.join(latest)}." if latest else "."
     raise RunError(f"There is no run {text!r} in {workspace.runs}{which}")
 
 

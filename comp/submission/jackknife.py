@@ -1,9 +1,11 @@
-"""The standard errors of what isn't a mean over rows: the jackknife's, over blocks of them."""
+"""The standard errors of what isn't a mean over rows, the jackknife's over blocks of them, and choosing by them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from functools import cache
+from operator import itemgetter
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +13,12 @@ import numpy.typing as npt
 from comp.errors import DeclarationError
 
 Array = npt.NDArray[Any]
+Decision = TypeVar("Decision", bound=Callable[[Array], Array])
 
 BLOCKS = 20
+# A threshold is moved only for a gain this many standard errors above zero: it is the best of 32 candidates, and with
+# fewer validation rows the best candidate is chance. On 160 rows of planet, choosing the best outright lost 0.009 F2.
+STANDARD_ERRORS = 3.0
 
 
 def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = None, blocks: int = BLOCKS) -> Array:
@@ -26,13 +32,40 @@ def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = 
         group = np.unique(groups, return_inverse=True)[1]
         return error_of(lambda some: of_rows(some[group]), group.max() + 1, blocks=blocks)
     try:
-        errors = _jackknife([of_rows(rest) for rest in rests_of(rows, blocks)])
+        errors = _jackknife([of_rows(rest) for rest in _rests_of(rows, blocks)])
     except (ValueError, DeclarationError):
         return np.array(np.inf)
     return np.where(np.isnan(errors), np.inf, errors)
 
 
-def error_up_to(most: float, of_rests: Iterable[float], blocks: int) -> float:
+def surest(
+    start: Decision, candidates: Iterable[Decision], worth: Callable[..., float], probabilities: Array
+) -> Decision:
+    """The candidate whose gain over ``start`` is the surest, if one's is sure at all.
+
+    worth: of processed predictions, on all rows or on some; the more the better.
+    """
+    now, rests = start(probabilities), list(_rests_of(len(probabilities)))
+    best, most, before = start, 0.0, worth(now)
+
+    @cache
+    def without(block: int) -> float:
+        return worth(now, rests[block])
+
+    gains = ((worth(candidate(probabilities)) - before, candidate) for candidate in candidates if rests)
+    # The largest first: the error of a gain takes many scores, and a gain below what is sure already can't be surer.
+    for gain, candidate in sorted((found for found in gains if found[0] > 0), key=itemgetter(0), reverse=True):
+        if gain <= most:
+            break
+        made = candidate(probabilities)
+        gained = (worth(made, rest) - without(block) for block, rest in enumerate(rests))
+        sure = gain - STANDARD_ERRORS * _error_up_to((gain - most) / STANDARD_ERRORS, gained, len(rests))
+        if sure > most:
+            best, most = candidate, sure
+    return best
+
+
+def _error_up_to(most: float, of_rests: Iterable[float], blocks: int) -> float:
     """The standard error of what is computed of each block's rest; infinite as soon as it must exceed ``most``."""
     found: list[float] = []
     try:
@@ -46,7 +79,7 @@ def error_up_to(most: float, of_rests: Iterable[float], blocks: int) -> float:
     return float(_jackknife(found))
 
 
-def rests_of(rows: int, blocks: int = BLOCKS) -> Iterator[Array]:
+def _rests_of(rows: int, blocks: int = BLOCKS) -> Iterator[Array]:
     """The rows that each block leaves, as masks (N,)."""
     block = np.random.default_rng(0).permutation(rows) % blocks
     return (block != one for one in range(min(blocks, rows) if rows > 1 else 0))

@@ -128,12 +128,7 @@ def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray
 
 
 def keep_predictions(
-    run: Run,
-    part: str,
-    ids: Iterable[str],
-    classes: Sequence[str],
-    made: npt.NDArray[Any],
-    before: npt.NDArray[Any],
+    run: Run, part: str, ids: Iterable[str], classes: Sequence[str], made: npt.NDArray[Any], before: npt.NDArray[Any]
 ) -> None:
     """Write a run's predictions (A, C), and beside them those `before` what `postprocessed` made of them, if anything.
 
@@ -152,7 +147,7 @@ def keep_predictions(
 class Member:
     """A run with its predictions, as one of several that are compared, averaged or joined.
 
-    config: its config.json. parts: the part of each labelled row by its id, as `Run.parts` has it.
+    config: its config.json. parts: the part of each labelled row by its id, as `Run.split` has it.
     valid, test: its predictions, a row per answer, named by its id, and a column per class.
     """
 

@@ -14,10 +14,12 @@ from comp.declare.competition import Competition
 from comp.declare.forms import TagNames
 from comp.declare.metrics import Metric
 from comp.errors import DeclarationError
-from comp.submission.jackknife import error_of
-from comp.submission.postprocessing import PostProcessing, Thresholds, from_record, to_record, tune, untuned
+from comp.submission.jackknife import BLOCKS
+from comp.submission.postprocessing import PostProcessing, Thresholds, from_record, to_record, untuned
 from comp.submission.predictions import combined, postprocessed
-from comp.submission.uncertainty import standard_errors
+from comp.submission.temperature import TEMPERATURES
+from comp.submission.tuning import tune
+from comp.submission.uncertainty import gain, standard_errors
 
 if TYPE_CHECKING:
     from comp.submission.outputs import Outputs  # scipy.special is slow to import, and `comp new` needs none of it
@@ -76,7 +78,7 @@ def tune_on_logits(
     snapshots' plain views alone score better. By more than a standard error of the difference, ``tta_used`` is false
     and ``tuned`` theirs; by less it is chance, as a mean of views is mostly better than one.
     """
-    views, metric = views or logits.shape[1], competition.scoring
+    views = views or logits.shape[1]
     before, *others_before = (
         combined(competition, outputs.predictions(some), answers)
         for some in (logits, logits[:, ::views], logits[:, :1])
@@ -93,13 +95,9 @@ def tune_on_logits(
     if views > 1:
         alone, others = tune_on_predictions(competition, classes, targets, plain_ones, labelled=labelled)
         with_views, without = postprocessing(predictions), alone(plain_ones)
-
-        def lost(rows: Array | slice = slice(None)) -> float:
-            plain, mean = (metric.worth(targets[rows], made[rows], classes) for made in (without, with_views))
-            return plain - mean
-
-        scores["tta_loses"] = lost() > 0
-        if scores["tta_loses"] and lost() > error_of(lost, len(targets)):
+        lost, error = gain(competition.scoring, targets, without, with_views, classes, BLOCKS)
+        scores["tta_loses"] = lost > 0
+        if lost > error:
             del others["untuned"]
             predictions, postprocessing, record, scores["tta_used"] = plain_ones, alone, others, False
     errors = standard_errors(competition, classes, targets, predictions, postprocessing)
@@ -132,13 +130,12 @@ def tune_on_predictions(
         record["postprocess"] = key_of(competition.postprocess)
         if before is not None and len(targets):
             record["before_postprocess"] = score_untuned(competition, classes, targets, before)
+    postprocessing = untuned(competition, classes)
     if len(targets):
         record["untuned"] = score_untuned(competition, classes, targets, predictions)
         _must_be_finite(competition, record["untuned"], f"the predictions of {len(targets)} validation images")
-        limits = {"hottest": 1.0} if of_one_model else {}
-        postprocessing = tune(competition, classes, targets, predictions, **limits)
-    else:
-        postprocessing = untuned(competition, classes)
+        hottest = 1.0 if of_one_model else TEMPERATURES[1]
+        postprocessing = tune(competition, classes, targets, predictions, hottest)
     labelled = targets if labelled is None else labelled
     if isinstance(postprocessing, Thresholds) and isinstance(competition.submission, TagNames) and len(labelled):
         postprocessing = replace(postprocessing, never_none=bool(labelled.any(axis=1).all()))

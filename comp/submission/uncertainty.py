@@ -12,16 +12,9 @@ import numpy.typing as npt
 from comp.declare.competition import Competition
 from comp.declare.metrics import Metric
 from comp.submission.jackknife import error_of
-from comp.submission.postprocessing import (
-    Clip,
-    CutPoints,
-    PostProcessing,
-    Thresholds,
-    error_of_temperature,
-    spread,
-    tune,
-    untuned,
-)
+from comp.submission.postprocessing import Clip, CutPoints, PostProcessing, Thresholds, untuned
+from comp.submission.temperature import error_of_temperature, spread
+from comp.submission.tuning import tune
 
 Array = npt.NDArray[Any]
 
@@ -37,11 +30,7 @@ SURE = 2.0
 
 
 def standard_errors(
-    competition: Competition,
-    classes: Sequence[str],
-    targets: Array,
-    predictions: Array,
-    postprocessing: PostProcessing,
+    competition: Competition, classes: Sequence[str], targets: Array, predictions: Array, postprocessing: PostProcessing
 ) -> dict[str, Any]:
     """Of the score ``tuned``, of its ``gain`` over untuned post-processing, and of what was tuned.
 
@@ -79,14 +68,16 @@ def standard_errors(
     return found
 
 
-def gain(metric: Metric, targets: Array, now: Array, before: Array, classes: Sequence[str]) -> tuple[float, float]:
+def gain(
+    metric: Metric, targets: Array, now: Array, before: Array, classes: Sequence[str], blocks: int = FINE
+) -> tuple[float, float]:
     """How much better post-processed predictions of some rows score than others of them, and its standard error."""
 
     def gained(some: Array | slice) -> float:
         after, start = (metric.worth(targets[some], made[some], classes) for made in (now, before))
         return after - start
 
-    return gained(slice(None)), float(error_of(gained, len(targets), blocks=FINE))
+    return gained(slice(None)), float(error_of(gained, len(targets), blocks=blocks))
 
 
 def doubt(scores: Mapping[str, Any]) -> str | None:

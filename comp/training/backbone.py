@@ -303,10 +303,16 @@ def foldable(model: Classifier, images: Tensor) -> list[Pair]:
     pairs = _pairs(model, images)
     if not pairs:
         return []
-    expected, given = model.features(images), folded(model, pairs).features(images)
-    close = (given - expected).abs().max() <= TOLERANCE * expected.abs().max()
-    # Of weights that a training broke nothing is known; whether to fold is to follow from the layers alone.
-    return pairs if close or not expected.isfinite().all() else []
+    return pairs if alike(folded(model, pairs).features(images), model.features(images)) else []
+
+
+def alike(found: Tensor, expected: Tensor) -> bool:
+    """Whether features hardly differ from those expected, or these are of weights that a training broke.
+
+    Of such nothing is known, and what is done with a backbone is to follow from its layers alone.
+    """
+    close = (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
+    return bool(close) or not bool(expected.isfinite().all())
 
 
 @torch.no_grad()

@@ -86,9 +86,8 @@ def range_test_in_characters(test: RangeTest) -> str:
     for rule, rate in test.suggestions.items():
         index = int(np.abs(np.log(test.rates / rate)).argmin())
         plot.scatter([float(test.rates[index])], [float(heights[index])], marker=rule[0].upper())
-    decades = np.arange(np.ceil(np.log10(test.rates[0])), np.floor(np.log10(test.rates[-1])) + 1)
     plot.xscale("log")
-    plot.xticks([float(10**decade) for decade in decades], [f"1e{decade:.0f}" for decade in decades])
+    plot.xticks(*_decades(test.rates[0], test.rates[-1]))
     plot.title("loss against the learning rate")
     return _characters(plot)
 
@@ -110,9 +109,8 @@ def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], titl
         drawn = rates[:, index] >= low
         if drawn.any():
             plot.scatter(epochs[drawn].tolist(), rates[drawn, index].tolist(), marker=group[0])
-    decades = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
     plot.yscale("log")
-    plot.yticks([float(10**decade) for decade in decades], [f"1e{decade:.0f}" for decade in decades])
+    plot.yticks(*_decades(low, high))
     plot.xlabel("epoch")
     plot.title(title)
     return _characters(plot)
@@ -129,6 +127,12 @@ def _without_ends(rates: Array) -> tuple[float, float]:
     """From a tenth of the smallest group's peak to the highest: a cycle ends near zero, far below on a log scale."""
     peaks = np.nanmax(rates[:, ~np.isnan(rates).all(axis=0)], axis=0)
     return float(peaks.min() / 10), float(peaks.max() * 1.2)
+
+
+def _decades(low: float, high: float) -> tuple[list[float], list[str]]:
+    """The powers of ten in a range, as numbers and in words."""
+    powers = np.arange(np.ceil(np.log10(low)), np.floor(np.log10(high)) + 1)
+    return [float(10**power) for power in powers], [f"1e{power:.0f}" for power in powers]
 
 
 def _axes() -> Any:

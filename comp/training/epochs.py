@@ -42,10 +42,8 @@ class Validation:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step has been taken."""
+    """One optimizer step has been taken, by the gradients of so many images."""
 
-    number: int
-    steps: int
     images: int
 
 

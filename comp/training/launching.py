@@ -137,9 +137,11 @@ def report_error(sentence: str) -> bool:
 def wait_for_all() -> None:
     """Until every process has come here."""
     if launched():
-        from comp.training.processes import barrier
+        from torch import distributed
 
-        barrier()
+        from comp.training.processes import control
+
+        distributed.barrier(group=control())
 
 
 def from_main(value: Value) -> Value:

@@ -144,7 +144,7 @@ class Learner:
                 images = len(together) * training.batch_size
                 state.images += images
                 state.seconds = time.perf_counter() - began
-                yield Step(state.taken, stage.epochs * steps_per_epoch, images)
+                yield Step(images)
             losses = torch.stack(state.losses).tolist()
             logits, valid_loss = self._validate(validation) if np.isfinite(losses).all() else (None, None)
             epoch = Epoch(
@@ -257,20 +257,19 @@ class Learner:
     def step(self, network: Network, batches: Sequence[Batch], optimizer: Optimizer) -> Tensor:
         """One optimizer step by the gradients of some mini-batches; their mean loss, detached."""
         loss = self._gradients(network, batches)
-
-        @torch.enable_grad()
-        def again() -> Tensor:
-            # Of the same mixed samples and dropout, at the weights as they are now.
-            assert self._undo is not None
-            self._undo.undo()
-            return self._gradients(network, batches)
-
-        optimizer.step(again if self._closes else None)  # type: ignore[arg-type]
+        again = partial(self._gradients, network, batches, self._undo) if self._closes else None
+        optimizer.step(again)  # type: ignore[arg-type]
         optimizer.zero_grad()
         return loss
 
-    def _gradients(self, network: Network, batches: Sequence[Batch]) -> Tensor:
-        """Make the gradients of some mini-batches, clipped; their mean loss, detached."""
+    @torch.enable_grad()
+    def _gradients(self, network: Network, batches: Sequence[Batch], before: Undo | None = None) -> Tensor:
+        """Make the gradients of some mini-batches, clipped; their mean loss, detached.
+
+        before: an optimizer asks for them again, of the same mixed samples and dropout, at the weights as they are now.
+        """
+        if before is not None:
+            before.undo()
         most = max(len(batch[-1]) for batch in batches)
         work = partial(self._forward_and_backward, network, batches)
         loss = self.micro_batches.within_memory("training", most, work, self._undo)

@@ -1,6 +1,7 @@
 """Losses, the weights of rare classes in them, and mixup and CutMix, which change inputs and targets before them."""
 
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from itertools import product
 from typing import Any
 
@@ -10,15 +11,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from timm.loss.asymmetric_loss import AsymmetricLossMultiLabel, AsymmetricLossSingleLabel
 from torch import Tensor
-from torch.nn.functional import (
-    binary_cross_entropy_with_logits,
-    cross_entropy,
-    huber_loss,
-    l1_loss,
-    log_softmax,
-    mse_loss,
-    one_hot,
-)
+from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
@@ -28,9 +21,14 @@ from comp.errors import DeclarationError
 MOST_WEIGHT = 100.0
 FOCUS = 2.0
 
-OF_NUMBERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mse": mse_loss, "l1": l1_loss, "huber": huber_loss}
+OF_NUMBERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": functional.mse_loss,
+    "l1": functional.l1_loss,
+    "huber": functional.huber_loss,
+}
 
 
+@dataclass
 class Objective:
     """What a training minimises: a loss of logits (B, C) and of what they are compared with, as `Outputs` has it.
 
@@ -41,16 +39,11 @@ class Objective:
         number counts as so many copies of the row: torch's own would weigh what smoothing gives to a rare class, too.
     """
 
-    def __init__(
-        self,
-        loss: str | Callable[[Tensor, Tensor], Tensor],
-        *,
-        one_of: bool,
-        label_smoothing: float = 0.0,
-        class_weights: Tensor | None = None,
-    ) -> None:
-        self.loss, self.one_of = loss, one_of
-        self.label_smoothing, self.class_weights = label_smoothing, class_weights
+    loss: str | Callable[[Tensor, Tensor], Tensor]
+    _: KW_ONLY
+    one_of: bool
+    label_smoothing: float = 0.0
+    class_weights: Tensor | None = None
 
     def plain(self) -> "Objective":
         """The same without smoothing and weights, as validation has it."""
@@ -71,7 +64,7 @@ class Objective:
     def _of_classes(self, logits: Tensor, targets: Tensor) -> Tensor:
         if self.loss == "asymmetric":
             return torch.as_tensor(AsymmetricLossSingleLabel(eps=self.label_smoothing)(logits, targets))
-        losses = _focal if self.loss == "focal" else cross_entropy
+        losses = _focal if self.loss == "focal" else functional.cross_entropy
         if self.class_weights is None:
             return losses(logits, targets, label_smoothing=self.label_smoothing)
         weighted = _shares(targets, logits.shape[1]) * self.class_weights
@@ -94,7 +87,7 @@ class Objective:
         if self.loss == "focal":
             focal: Tensor = sigmoid_focal_loss(logits, smoothed, alpha=-1, gamma=FOCUS, reduction="none")
             return (focal if weights is None else focal * weights).mean()
-        return binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
+        return functional.binary_cross_entropy_with_logits(logits, smoothed, weight=weights)
 
     def try_on(
         self, targets: Tensor, width: int, *, mixed: bool, taught: bool = False, start: Tensor | None = None
@@ -176,7 +169,7 @@ def _follows_from_more_than(logits: Tensor, found: Tensor) -> bool:
 
 def _focal(logits: Tensor, targets: Tensor, label_smoothing: float, reduction: str = "mean") -> Tensor:
     """Cross-entropy in which a class counts the less, the surer it is already (Lin et al. 2017, arXiv:1708.02002)."""
-    logarithms = log_softmax(logits, dim=1)
+    logarithms = functional.log_softmax(logits, dim=1)
     shares = _shares(targets, logits.shape[1]) * (1 - label_smoothing) + label_smoothing / logits.shape[1]
     losses = -(shares * (1 - logarithms.exp()) ** FOCUS * logarithms).sum(dim=1)
     return losses.mean() if reduction == "mean" else losses
@@ -203,7 +196,7 @@ def class_weights(targets: npt.NDArray[np.int64], classes: int) -> Tensor:
 
 def _shares(targets: Tensor, classes: int) -> Tensor:
     """Of classes (B,) or shares of them (B, C), the shares."""
-    return targets if targets.ndim == 2 else one_hot(targets, classes)
+    return targets if targets.ndim == 2 else functional.one_hot(targets, classes)
 
 
 class Mixing:

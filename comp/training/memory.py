@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
-from comp.errors import RunError
+from comp.errors import RunError, counted
 
 # Batch norm can't standardise a single sample.
 FEWEST = 2
@@ -41,13 +41,7 @@ class MicroBatches:
     setting: str = "batch_size"
     say: Callable[[str], None] = lambda _: None
 
-    def within_memory(
-        self,
-        kind: Kind,
-        samples: int,
-        work: Callable[[], Result],
-        undo: "Undo | None" = None,
-    ) -> Result:
+    def within_memory(self, kind: Kind, samples: int, work: Callable[[], Result], undo: "Undo | None" = None) -> Result:
         """Work on so many samples, in micro-batches; again in smaller ones where memory runs out.
 
         undo: takes back what a pass that ran out of memory has changed.
@@ -84,8 +78,8 @@ class MicroBatches:
         half = max(samples // 2, FEWEST_OF[kind])
         if half >= samples or half == getattr(self, kind):
             raise RunError(
-                f"Memory doesn't suffice for {samples} image{'s' if samples > 1 else ''} at once; take a smaller "
-                "backbone (--backbone) or smaller images (--set stages.size=...)."
+                f"Memory doesn't suffice for {counted(samples, 'image')} at once; take a smaller backbone (--backbone) "
+                "or smaller images (--set stages.size=...)."
             )
         setattr(self, kind, half)
         clear_device_cache(garbage_collection=True)

@@ -27,7 +27,7 @@ from comp.declare.labels.table import answers_of
 from comp.declare.recipe import Recipe
 from comp.errors import RunError, counted
 from comp.runs import Run, Workspace
-from comp.runs.resolve import from_config
+from comp.runs.resolve import from_config, of_this_version
 from comp.submission.outputs import Outputs
 from comp.submission.postprocessing import PostProcessing, from_record
 from comp.submission.predictions import combined, keep_predictions, postprocessed
@@ -66,10 +66,8 @@ class Trained:
         config = run.record("config")
         competition, recipe = from_config(competition, config, run.record("trained"))
         encoding = Encoding(**config["columns"]["encoding"]) if "columns" in config else None
-        try:
+        with of_this_version():
             outputs = Outputs.from_record(config["outputs"])
-        except (KeyError, TypeError):
-            raise RunError(f"{run.name} was trained by another version of comp; train again.") from None
         return cls(run, config, competition, recipe, Depth.of(config.get("depth")), encoding, outputs)
 
     def columns_of(self, table: pd.DataFrame) -> Tensor | None:
@@ -99,8 +97,7 @@ def predict(
     run.must_have_weights("predict {members} and combine them again")
     trained = Trained.of(run, competition)
     competition, config = trained.competition, trained.config
-    if list(tables.classes) != config["classes"]:
-        raise RunError(f"{run.name} was trained on other classes than the data now has; train again.")
+    run.must_have_classes(tables.classes)
     console.log = run.log
     validates = answers_of(tables.train).isin(run.validating()).to_numpy()
     rows = validates.nonzero()[0]

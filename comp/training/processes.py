@@ -52,10 +52,6 @@ def broadcast(value: Any) -> Any:
     return values[0]
 
 
-def barrier() -> None:
-    distributed.barrier(group=control())
-
-
 def in_order(own: Iterator[Tensor], blocks: int) -> Iterator[Tensor]:
     """So many blocks of samples, of which each process gives every n-th, in the order of all, in all processes."""
     rank, count = distributed.get_rank(), distributed.get_world_size()

@@ -7,16 +7,7 @@ from numbers import Real
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.optim import SGD, Optimizer
-from torch.optim.lr_scheduler import (
-    ConstantLR,
-    CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
-    LambdaLR,
-    LRScheduler,
-    OneCycleLR,
-    SequentialLR,
-)
+from torch.optim import SGD, Optimizer, lr_scheduler
 
 from comp.declare.brought import called, short_name
 from comp.declare.checks import fits
@@ -39,7 +30,7 @@ def group_rates(peak: float, ratio: float, groups: int) -> list[float]:
     return [peak / ratio**index for index in reversed(range(groups))]
 
 
-def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRScheduler:
+def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
     """The stage's schedule over an optimizer whose groups are at their peak rates; step it after every optimizer step.
 
     ``sgdr``: cosine descents from the peak to near zero with warm restarts (arXiv:1608.03983).
@@ -50,18 +41,21 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> LRSch
     """
     steps = stage.epochs * steps_per_epoch
     if callable(stage.schedule):
-        return LambdaLR(optimizer, partial(_factor, stage.schedule, steps))
+        return lr_scheduler.LambdaLR(optimizer, partial(_factor, stage.schedule, steps))
     if stage.schedule == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
         # torch's own needs a step to start at, one for the peak and one to end at, and divides by zero without.
         steps = max(steps, 3)
         warm_up = max(WARM_UP, 2 / steps)
-        return OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warm_up, cycle_momentum=False)
+        return lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warm_up, cycle_momentum=False)
     if stage.schedule == "flat_cosine":
         flat = min(int(FLAT * steps), max(steps - FEWEST_DOWN, 0))
-        parts = [ConstantLR(optimizer, factor=1, total_iters=0), CosineAnnealingLR(optimizer, T_max=steps - flat)]
-        return SequentialLR(optimizer, parts, milestones=[flat])
-    return CosineAnnealingWarmRestarts(
+        parts = [
+            lr_scheduler.ConstantLR(optimizer, factor=1, total_iters=0),
+            lr_scheduler.CosineAnnealingLR(optimizer, T_max=steps - flat),
+        ]
+        return lr_scheduler.SequentialLR(optimizer, parts, milestones=[flat])
+    return lr_scheduler.CosineAnnealingWarmRestarts(
         optimizer, T_0=stage.cycle_length * steps_per_epoch, T_mult=stage.cycle_multiplier
     )
 

@@ -19,6 +19,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from comp.errors import RunError, first_line
 from comp.files import replacing
 
+# Of a stage under way, what its saved state has as it is.
+KEPT = ("taken", "epoch", "rates", "images", "seconds")
+
 
 @dataclass
 class StageState:
@@ -52,13 +55,9 @@ class StageState:
             "schedule": self.schedule.state_dict(),
             "average": None if self.average is None else self.average.module.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
-            "taken": self.taken,
-            "epoch": self.epoch,
             "losses": torch.stack(self.losses).cpu() if self.losses else torch.empty(0),
-            "rates": self.rates,
-            "images": self.images,
-            "seconds": self.seconds,
             "random": random_states(),
+            **{name: getattr(self, name) for name in KEPT},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -78,9 +77,9 @@ class StageState:
             self.average.module.load_state_dict({**self.average.module.state_dict(), **state["average"]})
         if self.accelerator.scaler is not None and state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-        self.taken, self.epoch = state["taken"], state["epoch"]
         self.losses = list(state["losses"].to(self.accelerator.device))
-        self.rates, self.images, self.seconds = list(state["rates"]), state["images"], state["seconds"]
+        for name in KEPT:
+            setattr(self, name, state[name])
         restore_random_states(state["random"])
 
 

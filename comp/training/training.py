@@ -161,8 +161,8 @@ class Training:
                     self._record(stage, number, event)
                     if event.diverged:
                         continue
-                    stages = [recorded(one) for one in self._recipe.stages]
-                    if not self.by_hand and (left := seconds_left(stages, number, event.number + 1, event.seconds)):
+                    stages = () if self.by_hand else self._recipe.stages
+                    if stages and (left := seconds_left(stages, number, event.number + 1, event.seconds)):
                         bar.say(f"training, {time_in_words(left)} left of all stages")
                     self.after_epoch()
                 # Looked at once: a signal between two looks would end the loop without anything saved.

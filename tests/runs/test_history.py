@@ -1,7 +1,9 @@
 import csv
+from dataclasses import replace
 
 import pytest
 
+from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, TABLES, create_run
 from comp.runs.history import seconds_left, time_in_words
@@ -108,13 +110,13 @@ def test_tables_are_cut_to_what_was_there(started):
 
 def test_the_time_left_counts_all_stages_by_their_epochs_and_pixels():
     stages = [
-        {"size": 16, "cycles": 2, "cycle_length": 1, "cycle_multiplier": 2},  # 1 + 2 epochs
-        {"size": 32, "cycles": 1, "cycle_length": 2, "cycle_multiplier": 1},
-        {"size": [16, 32], "cycles": 1, "cycle_length": 1, "cycle_multiplier": 1},
+        Stage(size=16, train="all", cycles=2, cycle_multiplier=2),  # 1 + 2 epochs
+        Stage(size=32, train="all", cycle_length=2),
+        Stage(size=(16, 32), train="all"),
     ]
     assert seconds_left(stages, 1, 1, 10.0) == 10 * (2 + 2 * 4 + 2)
     assert seconds_left(stages, 3, 1, 10.0) == 0
-    on_features, on_maps = ({**stages[0], "cached": True, "train": train} for train in ("head", 2))
+    on_features, on_maps = (replace(stages[0], cached=True, train=train) for train in ("head", 2))
     assert seconds_left([on_features, stages[1]], 1, 1, 0.1) is None
     assert seconds_left([on_features, on_maps], 1, 1, 0.1) is None
     assert seconds_left([on_maps, stages[1]], 1, 1, 0.1) is None

@@ -6,18 +6,12 @@ from comp import Stage
 from comp.console import Console
 from comp.declare.brought import recorded
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
-from comp.errors import OverrideError
 from comp.runs.resolve import Choices, resolve
 from comp.tools.ensembles import join
 
 
 def named(name):
     return competition_named(name, REPOSITORY_COMPETITIONS)
-
-
-def test_an_unknown_recipe_is_told_which_there_are():
-    with pytest.raises(OverrideError, match="planet has no recipe 'fast'; it has quick, standard"):
-        resolve(named("planet"), Choices("fast"))
 
 
 def test_a_local_backbone_is_recorded_with_its_whole_path(tmp_path, monkeypatch):

@@ -46,14 +46,13 @@ def test_a_run_is_found_by_its_folder_by_its_name_and_as_its_competition_s_newes
 
 @pytest.mark.parametrize("text", ["planet/quick-9", "no-such", "/no/such/folder", "**", "../planet"])
 def test_a_run_that_is_not_there_is_an_error_that_names_the_latest_if_any(workspace, started, text):
-    two = "there are planet/quick-1, planet/quick-2."
-    many = f"the latest of 7 are {', '.join(f'planet/quick-{number}' for number in range(3, 8))}."
-    for count, there in ((0, "."), (2, f"; {two}"), (5, f"; {many}")):
-        for number in range(count):
-            started("planet", "quick", at=1000 * count + number)
+    for latest in ([], range(3, 8)):
+        for number in range(7 if latest else 0):
+            started("planet", "quick", at=1000 + number)
         with pytest.raises(RunError) as raised:
             find_run(workspace, text)
-        assert str(raised.value) == f"There is no run {text!r} in {workspace.runs}{there}"
+        known = f"; the latest are {', '.join(f'planet/quick-{number}' for number in latest)}" if latest else ""
+        assert str(raised.value) == f"There is no run {text!r} in {workspace.runs}{known}."
 
 
 def test_a_csv_is_no_run_and_it_is_said_how_one_is_submitted(workspace, started):
@@ -109,7 +108,7 @@ def test_a_run_that_is_not_there_is_an_error_that_names_those_like_it(workspace,
         ("quick-1", "planet/quick-1, dogs/quick-1"),
         ("planet/quick-9", "planet/quick-1, planet/standard-1"),
     ):
-        with pytest.raises(RunError, match=rf"; there are {like}\.$"):
+        with pytest.raises(RunError, match=rf"; the latest are {like}\.$"):
             find_run(workspace, text)
 
 

@@ -3,10 +3,11 @@ import pytest
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.metrics import METRICS, Metric
-from comp.submission.jackknife import error_of
-from comp.submission.postprocessing import Clip, Thresholds, tune, untuned
-from comp.submission.uncertainty import FINE, doubt, in_words, standard_errors
+from comp.submission.postprocessing import Clip, Thresholds, untuned
+from comp.submission.tuning import tune
+from comp.submission.uncertainty import doubt, in_words, standard_errors
 from tests.declare.conftest import scored_by
+from tests.submission.conftest import drawn_by, of_two
 
 BREEDS, PLANET, DIGITS = (
     competition_named(name, REPOSITORY_COMPETITIONS) for name in ("dog-breeds", "planet", "digits")
@@ -18,7 +19,7 @@ def drawn(rows, seed=0, temperature=1.5):
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (rows, 3))
     true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    targets = np.array([rng.choice(3, p=row) for row in true])
+    targets = drawn_by(rng, true)
     sure = true**temperature
     return targets, sure / sure.sum(axis=1, keepdims=True)
 
@@ -79,8 +80,7 @@ def test_decisions_by_a_score_of_one_s_own_which_may_be_slow_are_not_tuned_again
 def test_where_some_rows_would_have_no_threshold_none_has_a_standard_error():
     rng = np.random.default_rng(0)
     for _ in range(3):
-        second = rng.beta(0.2, 1.8, 400)
-        targets, predictions = (rng.uniform(size=400) < second).astype(int), np.stack([1 - second, second], axis=1)
+        targets, predictions = of_two(rng, 400, 0.2, 1.8)
         tuned = tune(scored_by("pf1"), "ab", targets, predictions)
         errors = standard_errors(scored_by("pf1"), "ab", targets, predictions, tuned)
         assert "tuned" in errors
@@ -106,29 +106,3 @@ def test_of_two_rows_nothing_is_said(rows):
     assert errors == {}
     assert doubt({"rows": rows, "standard_errors": errors}) is None
     assert doubt({"rows": rows}) is None
-
-
-def share_right(right, wrong):
-    """What scores some of so many rows that are right, and so many that are wrong, by their share; and how many."""
-    rows = np.arange(right + wrong) < right
-    return lambda some: rows[some].mean(), right + wrong
-
-
-@pytest.mark.parametrize(("right", "wrong"), [(180, 20), (1200, 800)])
-def test_the_standard_error_of_an_accuracy_is_that_of_a_binomial(right, wrong):
-    share = right / (right + wrong)
-    expected = (share * (1 - share) / (right + wrong)) ** 0.5
-    assert error_of(*share_right(right, wrong), blocks=FINE) == pytest.approx(expected, rel=0.15)
-
-
-def test_rows_that_are_copies_of_each_other_say_no_more_than_one_of_them():
-    alone, of_eight = error_of(*share_right(45, 5), blocks=FINE), share_right(360, 40)
-    grouped = error_of(*of_eight, groups=np.repeat(np.arange(50), 8).astype(str), blocks=FINE)
-    assert grouped == pytest.approx(alone, rel=1e-6)
-    assert error_of(*of_eight, blocks=FINE) < 0.6 * grouped
-
-
-def test_what_some_rows_have_no_score_without_has_no_known_error():
-    targets, probabilities = np.array([0, 0, 0, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])
-    metric = METRICS["roc_auc"]
-    assert error_of(lambda some: metric(targets[some], probabilities[some], "ab"), 4) == np.inf

@@ -128,7 +128,7 @@ def test_every_step_and_epoch_is_reported_in_order():
     events = fit(learner_of(ratio=3.0), stage)
     steps, epochs = [event for event in events if isinstance(event, Step)], epochs_of(events)
     assert [type(event) for event in events] == [Step, Step, Epoch] * 3
-    assert [(step.number, step.steps, step.images) for step in steps] == [(n, 6, 8) for n in range(1, 7)]
+    assert [step.images for step in steps] == [8] * 6
     assert [(epoch.number, epoch.cycle, epoch.ends_cycle) for epoch in epochs] == [
         (0, 0, True),
         (1, 1, False),
@@ -202,8 +202,7 @@ def test_a_backbone_with_parameters_of_five_dimensions_trains():
 def test_what_is_left_of_an_epoch_makes_a_step_of_its_own(features):
     training = FeatureEpochs(features, TRAINING, CLASSES, 4, seed=0)
     events = learner_of(accumulation=3).fit(CACHED, 1e-2, training, None, 0)
-    steps = [(event.number, event.steps, event.images) for event in events if isinstance(event, Step)]
-    assert steps == [(1, 4, 12), (2, 4, 4), (3, 4, 12), (4, 4, 4)]
+    assert [event.images for event in events if isinstance(event, Step)] == [12, 4, 12, 4]
 
 
 def test_gradients_longer_than_the_norm_are_scaled_down_to_it(features):

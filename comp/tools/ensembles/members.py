@@ -137,8 +137,7 @@ def _value(config: Mapping[str, Any], field: str) -> Any:
 def refuse_other_data(members: Sequence[Member], tables: Tables) -> None:
     """Raise RunError for a run whose classes or test images are not those that the data now has."""
     for member in members:
-        if member.config.get("classes") != list(tables.classes):
-            raise RunError(f"{member.name} was trained on other classes than the data now has; train again.")
+        member.run.must_have_classes(tables.classes)
         if set(member.test.index) != set(tables.test["id"]):
             raise RunError(
                 f"{member.name} predicted {len(member.test)} test images, which are not the {len(tables.test)} "

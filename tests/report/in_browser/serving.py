@@ -29,7 +29,7 @@ def served(workspace, folders=FOLDERS):
 
 def started(workspace, name="quick", competition="digits"):
     run = create_run(workspace, competition, name)
-    stage = {"cycles": 2, "cycle_length": 1, "cycle_multiplier": 2}
+    stage = {"size": 16, "train": "all", "cycles": 2, "cycle_length": 1, "cycle_multiplier": 2}
     run.write_record("config", {"competition": competition, "recipe": {"stages": [stage]}})
     return run
 

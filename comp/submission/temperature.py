@@ -1,0 +1,76 @@
+"""The temperature of probabilities, tuned on validation images, and how far the right one may lie from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from comp.submission.jackknife import error_of, surest
+from comp.submission.postprocessing import CLIPS, FAINTEST, Clip
+
+Array = npt.NDArray[Any]
+
+TEMPERATURES = (0.5, 2.0)
+# How far the logarithms of temperatures that models need lie from 0: the standard deviation.
+USUAL = 0.2
+# As a share of a temperature, for the slope and the curvature of a score.
+STEP = 0.05
+
+
+def tune_clip(start: Clip, worth: Callable[..., float], probabilities: Array, hottest: float) -> Clip:
+    """The best temperature, as far as the images bear it out: it hangs on the few that are wrong."""
+    from scipy.optimize import minimize_scalar  # takes longer to import than `comp new` to look at most competitions
+
+    found = minimize_scalar(
+        lambda logarithm: -worth(replace(start, temperature=float(np.exp(logarithm)))(probabilities)),
+        bounds=np.log((TEMPERATURES[0], hottest)),
+        method="bounded",
+    )
+    error = error_of_temperature(replace(start, temperature=float(np.exp(found.x))), worth, probabilities)
+    tempered = replace(start, temperature=float(np.exp(shrunk(found.x, error))))
+    tempered = max(start, tempered, key=lambda clip: worth(clip(probabilities)))
+    clips = (
+        replace(tempered, smallest=smallest)
+        for smallest in CLIPS
+        # Rows without a mistake don't tell how seldom there is one.
+        if smallest > start.smallest or smallest * probabilities.size >= 1
+    )
+    return surest(tempered, clips, worth, probabilities)
+
+
+def shrunk(logarithm: float, error: float) -> float:
+    """A temperature's logarithm with this standard error, drawn towards 0: the posterior mean where USUAL is normal."""
+    return float(logarithm / (1 + (error / USUAL) ** 2))
+
+
+def spread(error: float) -> float:
+    """How far a logarithm that was `shrunk` may lie from the right one: the posterior's standard deviation."""
+    return USUAL if np.isinf(error) else float(error * USUAL / np.hypot(error, USUAL))
+
+
+def error_of_temperature(clip: Clip, worth: Callable[..., float], probabilities: Array) -> float:
+    """The standard error of the logarithm of a temperature near the best, from a Newton step on each block's rest.
+
+    The likelihood's curvature alone would call it too certain: losses have long tails. worth: as `surest` takes it.
+    """
+
+    def with_floor(smallest: float) -> float:
+        near = [
+            replace(clip, smallest=smallest, temperature=clip.temperature / (1 + step))(probabilities)
+            for step in (-STEP, 0, STEP)
+        ]
+
+        def best(some: Array) -> float:
+            low, middle, high = (worth(made, some) for made in near)
+            curvature = 2 * middle - low - high
+            return STEP * (high - low) / 2 / curvature if curvature > 0 else np.inf
+
+        with np.errstate(invalid="ignore"):  # inf - inf
+            return float(error_of(best, len(probabilities)))
+
+    # Of a temperature's inverse a log loss is convex, but where a mistake comes to lie below the floor.
+    return next(filter(np.isfinite, map(with_floor, (clip.smallest, FAINTEST))), np.inf)
