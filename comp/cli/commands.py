@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from comp.cli import data, results, training
 from comp.cli.options import Here
 from comp.errors import CompError
+from comp.files import home
 from comp.interrupts import STATUSES, ending_on_sigterm
 from comp.runs import Workspace
 from comp.training.launching import LOST, begin_process, lost, only_main, report_error, spin_little
@@ -134,6 +135,8 @@ def main() -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         remedy = "make room or set COMP_HOME to a folder that can be written; the same command again resumes."
+        if error.filename and not Path(str(error.filename)).absolute().is_relative_to(home()):
+            remedy = "see whether it is there and can be written, or name another place."
         _fail(f"{where}{error.strerror or error}; {remedy}", debug)
     except Exception as error:
         if lost(error):

@@ -21,6 +21,15 @@ def test_a_home_that_can_t_be_written_is_named(comp, monkeypatch):
     assert "COMP_HOME" in said
 
 
+def test_a_place_outside_of_the_workspace_that_can_t_be_written_is_named_without_its_remedy(
+    downloaded, on_shades, tmp_path
+):
+    (tmp_path / "file").touch()
+    said = on_shades("bench", "shades", "--json", tmp_path / "file" / "numbers.json").sentence
+    assert f"{tmp_path}/file" in said
+    assert "COMP_HOME" not in said
+
+
 def test_a_disk_too_full_for_each_file_of_a_training_leaves_no_half_of_it_and_the_next_training_goes_on(
     downloaded, on_shades, workspace, monkeypatch
 ):
