@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -33,60 +33,50 @@ TAKEN = TESTS | {"help", "setup", "demo", "lint", "format", "lock", "new"}
 MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a new competition's files are: at Kaggle, by its slug or address, or in a folder or an archive here.
-
-    datasets: data sets at Kaggle with images that the competition's own files lack.
-    """
-
-    kaggle: str | None = None
-    data: Path | None = None
-    datasets: Sequence[KaggleDataset] = ()
-
-    def __post_init__(self) -> None:
-        if not (self.kaggle or self.data):
-            raise OverrideError(
-                "A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR "
-                "(to make, KAGGLE=SLUG or DATA=DIR)."
-            )
-        if self.data and self.datasets:
-            raise OverrideError("--data has all files, so there is no --dataset beside it: leave one of them out.")
-
-    @property
-    def slug(self) -> str | None:
-        """The slug, of an address too."""
-        found = re.search(r"kaggle\.com/(?:c|competitions)/([^/?#]+)", self.kaggle or "")
-        return found[1] if found else self.kaggle
-
-
-def start(name: str, source: Source, competitions: Path, workspace: Workspace, console: Console) -> Path:
+def start(
+    name: str,
+    competitions: Path,
+    workspace: Workspace,
+    console: Console,
+    *,
+    kaggle: str | None = None,
+    data: Path | None = None,
+    datasets: Sequence[KaggleDataset] = (),
+) -> Path:
     """Write the folder of a new competition; the path of its declaration.
 
-    competitions: the folder that the new one is made in.
+    Where it is declared there already and this workspace lacks its data, those of ``data`` are put there, no more.
 
-    Where it is declared there already and this workspace lacks its data, those of ``source`` are put there, no more.
-
-    Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission or
-    images to predict, KaggleError where Kaggle is away or keeps them.
+    competitions: the folder that the new one is made in. kaggle, data: where its files are, at Kaggle by its slug or
+    address, or in a folder or an archive here. datasets: those at Kaggle with images that the competition's own files
+    lack. Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission
+    or images to predict, KaggleError where Kaggle is away or keeps them.
     """
+    if not (kaggle or data):
+        raise OverrideError(
+            "A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR "
+            "(to make, KAGGLE=SLUG or DATA=DIR)."
+        )
+    if data and datasets:
+        raise OverrideError("--data has all files, so there is no --dataset beside it: leave one of them out.")
     folder = competitions / name.replace("-", "_")
     declaration = folder / "competition.py"
-    if source.data is not None and declaration.is_file():
+    if data is not None and declaration.is_file():
         competition = load_competition(declaration)
         if not holds_files(workspace.data(competition.name)):
-            _adopt_for(competition, declaration, source.data, workspace.data(competition.name), console)
+            _adopt_for(competition, declaration, data, workspace.data(competition.name), console)
             return declaration
-    slug, here = source.slug or name, workspace.data(name)
+    address = re.search(r"kaggle\.com/(?:c|competitions)/([^/?#]+)", kaggle or "")
+    slug, here = address[1] if address else kaggle or name, workspace.data(name)
     _check_name(name, slug, folder)
-    if source.data is None:
-        look, inferred = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
+    if data is None:
+        look, inferred = _from_kaggle(name, slug, [dataset.handle for dataset in datasets], here, console)
     else:
-        facts = _facts(source.slug, console) if source.slug else None
-        with adopted(source.data, [slug], here, console.say):
+        facts = _facts(slug, console) if kaggle else None
+        with adopted(data, [slug], here, console.say):
             look = look_at_folder(here, facts)
             inferred = infer(look, name, slug)
-        if source.slug is None and not isinstance(inferred.competition.prepare, HideShare):
+        if not kaggle and not isinstance(inferred.competition.prepare, HideShare):
             guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
             inferred = replace(inferred, findings=(*inferred.findings, Finding("kaggle", guess, sure=False)))
     fits, verdict = _held_against_the_files(inferred.competition, look, here)
