@@ -57,7 +57,7 @@ def labels_of(
         before, after = around(asked)
         named = {column.removeprefix(before).removesuffix(after) for column in asked}
         for column in others:
-            values = set(table[column].str.strip()) - {""}
+            values = set(table[column]) - {""}
             if values in (set(asked), named):
                 return Labels((column,), in_order(values), sure=3)
         for column in others:
@@ -72,10 +72,10 @@ def labels_of(
     told = asked or [one for one in others if one not in binary and re.search(LABEL_NAMES, one.lower())]
     if len(binary) > 2 and (not told or (len(asked) == 1 and asked[0] not in others)):
         return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
-    able = [column for column in others if table[column].str.strip().nunique() > 1]
+    able = [column for column in others if table[column].nunique() > 1]
 
     def rank(column: str) -> tuple[bool, bool, bool, bool, int]:
-        values, words = set(table[column].str.strip()), bool(re.search(LABEL_NAMES, column.lower()))
+        values, words = set(table[column]), bool(re.search(LABEL_NAMES, column.lower()))
         return column in asked, bool(sample.words & values), column in placing, words, -len(values)
 
     if not able:
@@ -92,10 +92,10 @@ def labels_of(
 
 def _only_number(table: pd.DataFrame, able: Sequence[str]) -> str | None:
     """The column of many numbers, where all others have two values at most and no name says that it has classes."""
-    many = [column for column in able if table[column].str.strip().nunique() > 2]
+    many = [column for column in able if table[column].nunique() > 2]
     if len(many) != 1 or re.search(rf"{LABEL_NAMES}|id$", many[0].lower()):
         return None
-    values = table[many[0]].str.strip()
+    values = table[many[0]]
     return many[0] if values.nunique() > MOST_GRADES and _is_numeric(values) and not _are_codes(values) else None
 
 
@@ -116,11 +116,11 @@ def _in_words(table: pd.DataFrame, column: str, others: Sequence[str]) -> str:
 
 
 def _is_numeric(values: pd.Series[str]) -> bool:
-    return bool(pd.to_numeric(values.str.strip(), errors="coerce").notna().all())
+    return bool(pd.to_numeric(values, errors="coerce").notna().all())
 
 
 def _of_two(table: pd.DataFrame, columns: Sequence[str], meant: Mapping[str, bool]) -> list[str]:
-    return [column for column in columns if table[column].str.strip().isin(list(meant)).all()]
+    return [column for column in columns if table[column].isin(list(meant)).all()]
 
 
 def around(columns: Sequence[str]) -> tuple[str, str]:
@@ -133,7 +133,7 @@ def around(columns: Sequence[str]) -> tuple[str, str]:
 def _one_column_each(
     table: pd.DataFrame, columns: Sequence[str], sure: float, doubts: tuple[str, ...] = ()
 ) -> Labels | None:
-    values = table[list(columns)].apply(lambda column: column.str.strip())
+    values = table[list(columns)]
     meant = meant_by(values)
     if not values.isin(list(meant)).all(axis=None):
         numbers = values.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
@@ -159,7 +159,7 @@ def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
 
 
 def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> Labels | None:
-    values, is_asked = table[column].str.strip(), column in sample.columns
+    values, is_asked = table[column], column in sample.columns
     known = is_asked or bool(set(sample.values) - TRIVIAL & set(values))
     sure = 2.0 if known else 1.0
     doubts = () if known or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
@@ -197,7 +197,7 @@ def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable
     of few rows the sample submission's values may tell, where most tags are in several combinations, and so may an
     image of several rows, which has a tag in each.
     """
-    combinations, submitted = Counter(table[column].str.strip()), sample.values
+    combinations, submitted = Counter(table[column]), sample.values
     are_tags = sample.takes == "tags" and not set(submitted) <= set(combinations)
     if all(value.startswith("[") and value.endswith("]") for value in combinations if value):
         return "," if any("," in value for value in combinations) else " "

@@ -98,7 +98,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
     names = Names(left, roots=(PurePosixPath(),))
     for path, table in tables.items():
         for column in table.columns:
-            values = table[column].str.strip()[:TRIED]
+            values = table[column][:TRIED]
             if sum(names.find(value) is not None for value in values) * 2 > len(values):
                 others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
                 if not table[column].is_unique:
@@ -112,7 +112,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
                     f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
                     "the names, or join the tables in a LabelFunction: docs/bring-your-own.md."
                 )
-    columns = [(path, table[column].str.strip()) for path, table in tables.items() for column in table.columns]
+    columns = [(path, table[column]) for path, table in tables.items() for column in table.columns]
     # Else a column that tells its rows apart was meant to, like one that counts them.
     like = next((one for one in columns if one[1].iloc[0] and names.nearest(one[1].iloc[0])), None)
     if missed := like or next((one for one in columns if one[1].is_unique), None):
@@ -131,7 +131,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
 def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images right in one folder, or in folders that lie together."""
     rows = table.rows
-    values = {column: set(rows[column].str.strip()) for column in rows.columns}
+    values = {column: set(rows[column]) for column in rows.columns}
     fits = [
         (place, folders, column, fit([name for folder in folders for name in folder.names], values[column]))
         for place, folders in _places(look, asked)
@@ -159,7 +159,7 @@ def _in_tree(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
         below = [image for image in look.images_below[place] if image not in asked.images]
         names = Names(below, roots=(PurePosixPath(place), PurePosixPath()))
         for column in table.rows.columns:
-            values = table.rows[column].str.strip()
+            values = table.rows[column]
             if not below or sum(names.find(value) is not None for value in values[:TRIED]) * 2 < len(values[:TRIED]):
                 continue
             images = {value: image for value in set(values) if (image := names.find(value)) is not None}
@@ -175,7 +175,7 @@ def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
     left = [image for image in look.images if image not in asked.images]
     for column in table.rows.columns:
         if table.rows[column].is_unique:
-            found = several(left, set(table.rows[column].str.strip()) - {""})
+            found = several(left, set(table.rows[column]) - {""})
             if found is not None and not names_classes(column, found.images, sample):
                 of_images = table.whole.drop(columns=counting(table.rows, column, found.images))
                 yield from _of_several(found, column, left, replace(table, whole=of_images), asked, sample)
@@ -224,11 +224,11 @@ def _places(look: Look, asked: Asked) -> Iterator[tuple[str, list[ImageFolder]]]
 def _placed_by(table: pd.DataFrame, column: str, parent: str, folders: Sequence[ImageFolder], named: Fit) -> str | None:
     """The parent with ``{column}`` for the column that says in which of its folders an image lies."""
     lies_in = {name: folder.own_name for folder in folders for name in folder.names}
-    values = table[column].str.strip() + named.suffix
+    values = table[column] + named.suffix
     there = values.isin(lies_in)
     lying = values[there].map(lies_in)
     for other in table.columns:
-        if other != column and (table[other][there].str.strip() == lying).all():
+        if other != column and (table[other][there] == lying).all():
             return str(PurePosixPath(parent) / f"{{{other}}}")
     return None
 
@@ -238,10 +238,10 @@ def _from_table(
 ) -> Found:
     """known: the values that name an image."""
     rows, path = table.rows, table.path
-    called = rows[image].str.strip()
+    called = rows[image]
     lacking = ~(called.isin(known) | called.isin([f"{name}{named.suffix}" for name in known]))
     if labels.separator is None:
-        lacking |= (rows[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
+        lacking |= (rows[list(labels.columns)] == "").any(axis=1)
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
     answer = _answer(rows, image, labels, named, asked)
     group = _group(rows, {image, answer, *labels.columns}) or _body(called[~lacking])
@@ -304,7 +304,7 @@ def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
     """The column that says which images belong together: those of one patient, not only of one of its series."""
     counts: dict[str, int] = {}
     for column in table.columns:
-        values = table[column].str.strip()
+        values = table[column]
         named = column not in taken and re.search(GROUP_NAMES, column)
         if named and not (values == "").any() and FEWEST_GROUPS <= values.nunique() < len(values):
             counts[column] = values.nunique()

@@ -80,4 +80,4 @@ def _value_of(table: pd.DataFrame, column: str, long: LongForm) -> str | None:
     if column not in table or len(others) != 1:
         return None
     endings = tuple(long.row.replace("{id}", "").replace("{class}", name) for name in long.classes)
-    return others[0] if table[column].str.strip().str.endswith(endings).all() else None
+    return others[0] if table[column].str.endswith(endings).all() else None

@@ -61,7 +61,7 @@ class Look:
     """A competition's files, as they lie once everything is unpacked in one folder.
 
     files: paths with ``/``; of a large folder maybe only some. folders: all folders, also those not looked into.
-    whole: no file is left out. tables: the CSVs, all text, by path. pixels: width and height of an image.
+    whole: no file is left out. tables: the CSVs, all trimmed text, by path. pixels: width and height of an image.
     annotations: what the JSONs of images and categories say, by path. aside: why tables were not looked at, by path.
     title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
     has_up: whether the images may have an up, as far as is known.
@@ -195,9 +195,9 @@ class Told:
         path = brought()
         try:
             if not is_json:
-                self.tables[name] = read_table(path)
+                self.tables[name] = _trimmed(read_table(path))
             elif (records := _records(path)) is not None:
-                self.tables[name] = records
+                self.tables[name] = _trimmed(records)
             elif too_large:
                 self.aside[name] = too_large
             else:
@@ -205,6 +205,11 @@ class Told:
                     self.annotations[name] = annotated(path)
         except DataError as error:
             self.aside[name] = str(error).removeprefix(f"{path} ").replace(str(path), "it").rstrip(".")
+
+
+def _trimmed(table: pd.DataFrame) -> pd.DataFrame:
+    """Without spaces around the values."""
+    return table.apply(lambda column: column.str.strip())
 
 
 def read_table(path: Path) -> pd.DataFrame:

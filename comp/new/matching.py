@@ -252,7 +252,7 @@ def _naming(look: Look, sample: SampleTable, ids: set[str]) -> Iterator[tuple[st
     """Each table that has the ids: its path, their column, and the rows that have them."""
     for path, table in look.tables.items():
         for key in table.columns if path != sample.path else ():
-            values = table[key].str.strip()
+            values = table[key]
             if ids <= set(values):
                 yield path, str(key), table[values.isin(ids)]
 
@@ -302,11 +302,11 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     for path, key, some in _naming(look, sample, ids):
         rows = some.drop_duplicates()
         columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
-        named_by = {column: set(rows[column].str.strip()) for column in columns}
+        named_by = {column: set(rows[column]) for column in columns}
         elsewhere = {
             str(name) for other, table in look.tables.items() if other not in (path, sample.path) for name in table
         }
-        made = made_of(some[key].str.strip(), some[[name for name in some if name != key and name in elsewhere]])
+        made = made_of(some[key], some[[name for name in some if name != key and name in elsewhere]])
         if _apart(look, named_by.values()):
             continue
         for column, values in named_by.items():
@@ -354,10 +354,10 @@ def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> boo
     if IS_TEST.search(place):
         return False
     others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)
-    return "train" in place.lower() or any(set(values) <= set(column.str.strip()) for column in others)
+    return "train" in place.lower() or any(set(values) <= set(column) for column in others)
 
 
 def _by_column(rows: pd.DataFrame, folder: ImageFolder) -> str:
     """The folder, or its parent with ``{column}`` where a column has its name: other rows may lie beside it."""
-    alike = [column for column in rows.columns if (rows[column].str.strip() == folder.own_name).all()]
+    alike = [column for column in rows.columns if (rows[column] == folder.own_name).all()]
     return str(PurePosixPath(folder.parent) / f"{{{alike[0]}}}") if alike else folder.path

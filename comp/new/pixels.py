@@ -84,7 +84,7 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
     ]
     suffix = ".npy" if pair.cells and not _are_bytes(train, columns) else ""
     trained = train[train[pair.where[0][0]].isin(pair.where[0][1:])] if pair.where[0] else train
-    classes = in_order(set(trained[label].str.strip()))
+    classes = in_order(set(trained[label]))
     other = sorted({one.train for one in pairs} - {pair.train, pair.test})
     doubts = (f"images in {', '.join(other)} are not trained on",) if other else ()
     if pair.where[0]:
@@ -114,7 +114,7 @@ def _pairs(tables: dict[str, pd.DataFrame], sample: SampleTable) -> Iterator[_Pa
     for path, table in tables.items():
         if (parts := parts_of(table) if cells[path] else None) is None:
             continue
-        counts = table[parts.column].str.strip().value_counts()
+        counts = table[parts.column].value_counts()
         for some in (parts.test, *((part,) for part in parts.test)):
             if sum(counts[part] for part in some) == len(sample.ids):
                 where = [parts.column, parts.train], [parts.column, *some]

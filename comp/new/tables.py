@@ -70,14 +70,14 @@ class LabelTable:
     def rows(self) -> pd.DataFrame:
         if self.parts is None:
             return self.whole
-        chosen = self.whole[self.parts.column].str.strip() == self.parts.train
+        chosen = self.whole[self.parts.column] == self.parts.train
         return self.whole[chosen].drop(columns=self.parts.column)
 
 
 def parts_of(table: pd.DataFrame) -> Parts | None:
     """What the rows of a table are for, where a column says so."""
     for column in table.columns:
-        values = sorted(set(table[column].str.strip()))
+        values = sorted(set(table[column]))
         if len(values) > MOST_PARTS:
             continue
         train, valid, test = ([one for one in values if re.search(which, one, re.IGNORECASE)] for which in PARTS)

@@ -26,7 +26,7 @@ def of_parts(look: Look, best: Found, tables: Mapping[str, pd.DataFrame]) -> Fou
     parts = parts_of(table)
     if parts is None or not parts.valid or not isinstance(source, Rows):
         return None
-    rows = table[table[parts.column].str.strip() == parts.valid]
+    rows = table[table[parts.column] == parts.valid]
     train = replace(source, shared=True)
     valid = validating(look, replace(train, where=(parts.column, parts.valid)), rows)
     return replace(best, source=GivenSplit(train, valid or train))
@@ -52,7 +52,7 @@ def validating(look: Look, source: LabelSource, rows: pd.DataFrame, path: str = 
     if not isinstance(source, Rows):
         return None
     source = replace(source, csv=path or source.csv, shared=True)
-    values = set(rows.get(source.image, pd.Series(dtype=str)).str.strip())
+    values = set(rows.get(source.image, pd.Series(dtype=str)))
     named = [place for place in look.images_below if VALID.search(PurePosixPath(place).name)]
     for place in (*sorted(named, key=len), source.folder, *look.largest_folders):
         names = Names(look.images_below.get(place, ()), roots=(PurePosixPath(place), PurePosixPath()))
