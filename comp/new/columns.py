@@ -29,18 +29,14 @@ MOST_GRADES = 30
 
 @dataclass(frozen=True)
 class Labels:
-    """Which columns of a table hold the labels, and what they say; one column, or one for each class.
-
-    target: where it follows neither from the separator nor from ``single``.
-    """
+    """Which columns of a table hold the labels, and what they say; one column, or one for each class."""
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     sure: float
+    target: Target = "single"
     separator: str | None = None
-    single: bool = True
     doubts: tuple[str, ...] = ()
-    target: Target | None = None
 
 
 def labels_of(
@@ -63,7 +59,7 @@ def labels_of(
         for column in others:
             for separator in SEPARATORS:
                 if _tags(table[column], separator) == set(asked):
-                    return Labels((column,), in_order(asked), 3, separator, single=False)
+                    return Labels((column,), in_order(asked), 3, "multi", separator)
     shown = [column for column in asked if column in others]
     if len(shown) > 1 and len(shown) * 2 > len(asked):
         lacking = ", ".join(column for column in asked if column not in others)
@@ -85,7 +81,7 @@ def labels_of(
         if (number := _only_number(table, able)) is not None:
             beside = ", ".join(repr(other) for other in able if other != number)
             doubt = f"whether the numbers in {number!r} are to be predicted{f', and not {beside}' if beside else ''}"
-            return Labels((number,), (number,), 1, target="number", doubts=(doubt,))
+            return Labels((number,), (number,), 1, "number", doubts=(doubt,))
         column = _in_words(table, column, sorted(able, key=rank, reverse=True))
     return _one_column(table, image, column, sample)
 
@@ -141,13 +137,13 @@ def _one_column_each(
             return None
         shares, within = np.allclose(numbers.sum(axis=1), 1, atol=1e-3), numbers.min() >= 0 and numbers.max() <= 1
         target: Target = "shares" if within and shares else "fractions" if within else "number"
-        return Labels(tuple(columns), tuple(columns), sure, target=target, doubts=doubts)
+        return Labels(tuple(columns), tuple(columns), sure, target, doubts=doubts)
     yes = values.apply(lambda column: column.map(meant))
     single = bool((yes.sum(axis=1) == 1).all())
     if not single and (families := _exclusive(yes)):
         listed = "; ".join(map(", ".join, families))
         doubts = (*doubts, f"just one is 1 in each row of {listed}, but each of them is a tag by itself")
-    return Labels(tuple(columns), in_order(columns), sure, single=single, doubts=doubts)
+    return Labels(tuple(columns), in_order(columns), sure, "single" if single else "multi", doubts=doubts)
 
 
 def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
@@ -166,10 +162,10 @@ def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTabl
     separator = _separator(table, image, column, sample)
     if separator is not None:
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
-        return Labels((column,), in_order(_tags(values, separator)), sure, separator, single=False, doubts=doubts)
+        return Labels((column,), in_order(_tags(values, separator)), sure, "multi", separator, doubts)
     filled = values[values != ""]
     if _are_numbers(filled, sample):
-        return Labels((column,), (column,), sure, target="number", doubts=doubts)
+        return Labels((column,), (column,), sure, "number", doubts=doubts)
     classes = set(filled)
     most = MOST_CLASSES if known else 0.5
     if len(filled) < (1 - FEW) * len(values) or (

@@ -25,8 +25,7 @@ from comp.new.look import WORD, ImageFolder, Look
 from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
 from comp.new.sample import SampleTable, is_sample
 from comp.new.several import Several, by_template, several
-from comp.new.tables import Found, LabelTable, joined
-from comp.new.validating import of_parts, validating, with_validation
+from comp.new.tables import Found, LabelTable, joined, of_parts, validating, with_validation
 
 GROUP_NAMES = (
     rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
@@ -262,13 +261,13 @@ def _from_table(
         source = CsvNumbers(path, values=labels.columns, **rest)
         said = f"numbers in {', '.join(map(repr, labels.columns[:5]))}"
     elif not column:
-        target = labels.target or ("single" if labels.single else "multi")
-        source = CsvColumns(path, labels=labels.columns, target=target, **rest)
+        source = CsvColumns(path, labels=labels.columns, target=labels.target, **rest)
         ones = {"single": "just one of them 1 in a row", "multi": "any number of them 1 in a row"}
-        said = f"a column for each of {len(labels.columns)} classes, {ones.get(target, 'fractions that tell how much')}"
+        how = ones.get(labels.target, "fractions that tell how much")
+        said = f"a column for each of {len(labels.columns)} classes, {how}"
     else:
         source = CsvLabels(path, label=column, separator=labels.separator, **rest)
-        what = "classes" if labels.single else f"tags with {labels.separator!r} between them"
+        what = "classes" if labels.separator is None else f"tags with {labels.separator!r} between them"
         said = f"{len(labels.classes)} {what} in {column!r}"
     joined = f", joined with {table.join}," if table.join else ""
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)

@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from comp.declare.labels.coco import Annotated, annotated
-from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in, wrong_said
+from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in, trimmed, wrong_said
 from comp.declare.labels.files import IMAGE_SUFFIXES, READ_BY, walked
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
@@ -195,9 +195,9 @@ class Told:
         path = brought()
         try:
             if not is_json:
-                self.tables[name] = _trimmed(read_table(path))
+                self.tables[name] = trimmed(read_table(path))
             elif (records := _records(path)) is not None:
-                self.tables[name] = _trimmed(records)
+                self.tables[name] = trimmed(records)
             elif too_large:
                 self.aside[name] = too_large
             else:
@@ -205,11 +205,6 @@ class Told:
                     self.annotations[name] = annotated(path)
         except DataError as error:
             self.aside[name] = str(error).removeprefix(f"{path} ").replace(str(path), "it").rstrip(".")
-
-
-def _trimmed(table: pd.DataFrame) -> pd.DataFrame:
-    """Without spaces around the values."""
-    return table.apply(lambda column: column.str.strip())
 
 
 def read_table(path: Path) -> pd.DataFrame:

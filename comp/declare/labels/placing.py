@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from comp.declare.checks import Declared
-from comp.declare.labels.csv import Where, chosen, read_csv, widened
+from comp.declare.labels.csv import Where, chosen, read_csv, trimmed, widened
 from comp.declare.labels.files import (
     IMAGE_SUFFIXES,
     READ_BY,
@@ -133,7 +133,7 @@ def read_rows(
         names, paths, notes = _find_images(source, folder, rows[source.image], filled(source.folder, rows))
     if source.incomplete:
         needed = list(labels) if separator is None else []
-        labelled = (rows[needed].apply(lambda column: column.str.strip()) != "").all(axis=1)
+        labelled = (trimmed(rows[needed]) != "").all(axis=1)
         # A Path of each would take longer. An empty list would choose no columns.
         there = np.array([has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)], dtype=bool)  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
@@ -143,9 +143,9 @@ def read_rows(
             notes.append(f"{some}, the first {first!r}, and are left out")
     notes += read
     for column in (*labels, *grouped):
-        trimmed = rows[column].str.strip()
-        notes += _trimmed(source.csv, rows[column], trimmed)
-        rows[column] = trimmed
+        values = rows[column].str.strip()
+        notes += _trimmed(source.csv, rows[column], values)
+        rows[column] = values
     rows = rows.set_axis(names, axis=0)
     for column in (*grouped, *answering):
         require_filled(source.csv, rows, column)
@@ -171,7 +171,7 @@ def _joined(source: Rows, folder: Path, wanted: Sequence[str]) -> pd.DataFrame:
             f"and {', '.join(other.columns)}."
         )
     for part in (rows, other):
-        part[shared] = part[shared].apply(lambda column: column.str.strip())
+        part[shared] = trimmed(part[shared])
     whole = rows.merge(other, on=shared, how="left").fillna("")
     whole.attrs["notes"] = [*rows.attrs["notes"], *other.attrs["notes"]]
     return whole
@@ -330,10 +330,8 @@ def require_filled(csv: str, rows: pd.DataFrame, column: str) -> None:
         raise DataError(f"{csv} gives image {image!r} an empty {column!r}; fill it in or remove the row.")
 
 
-def _trimmed(csv: str, values: pd.Series[str], trimmed: pd.Series[str]) -> list[str]:
-    changed = values[values != trimmed]
-    if changed.empty:
-        return []
-    return [
-        f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first {changed.iloc[0]!r}"
-    ]
+def _trimmed(csv: str, values: pd.Series[str], without: pd.Series[str]) -> list[str]:
+    """A line that says which values had spaces around them, if any had."""
+    changed = values[values != without]
+    said = f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first"
+    return [f"{said} {changed.iloc[0]!r}"] if len(changed) else []
