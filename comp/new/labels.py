@@ -88,11 +88,12 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
     """The nearest miss: a value of a table beside the name of an image, where there are both."""
     lost = f"The labels can't be found{look.said_aside}"
+    function = "a LabelFunction: docs/bring-your-own.md"
     left = [path for path in look.images if path not in asked.images]
     if not left:
         return (
-            f"{lost}: all images are those that the sample submission asks for; put the labelled "
-            "images beside them, with a CSV that names them or in a folder for each class."
+            f"{lost}: all images are those that the sample submission asks for; put the labelled ones beside them, "
+            "with a CSV that names them or in a folder for each class."
         )
     names = Names(left, roots=(PurePosixPath(),))
     for path, table in tables.items():
@@ -100,16 +101,14 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
             values = table[column][:TRIED]
             if sum(names.find(value) is not None for value in values) * 2 > len(values):
                 others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
-                if not table[column].is_unique:
+                if table[column].is_unique:
                     return (
-                        f"{lost}: {path} has several rows of an image that it names in {column!r}, and beside it "
-                        f"{others}; make it one row for each image, with a column for each number or class, or read it "
-                        "in a LabelFunction: docs/bring-your-own.md."
+                        f"{lost}: {path} names the images in {column!r}, but beside it has {others or 'no column'}, "
+                        f"with no labels; put them beside the names, or join the tables in {function}."
                     )
                 return (
-                    f"{lost}: {path} names the images in {column!r}, but beside it has "
-                    f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
-                    "the names, or join the tables in a LabelFunction: docs/bring-your-own.md."
+                    f"{lost}: {path} has several rows of an image that it names in {column!r}, and beside it {others}; "
+                    f"make it one row for each image, with a column for each number or class, or read it in {function}."
                 )
     columns = [(path, table[column]) for path, table in tables.items() for column in table.columns]
     # Else a column that tells its rows apart was meant to, like one that counts them.
@@ -118,8 +117,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
         path, values = missed
         return (
             f"{lost}: {path} has {values.iloc[0]!r} in {values.name!r}"
-            f"{names.instead_of(values.iloc[0])}; let the column have the images' names, or name its images with "
-            "LabelFunction: docs/bring-your-own.md."
+            f"{names.instead_of(values.iloc[0])}; let the column have the images' names, or name them in {function}."
         )
     return (
         f"{lost}: no table names an image like {left[0]}, it lies in no class folder, and its name "

@@ -220,7 +220,7 @@ def read_table(path: Path) -> pd.DataFrame:
     for block in read_csv_in_blocks(path, CELLS):
         if block.shape[1] >= WIDE and len(block):
             return block[:MOST_OF_WIDE]
-        shown = [str(column) for column in block if len(block) and numbers_in(block[column].iloc[0]) >= FEWEST_PIXELS]
+        shown = columns_of_pixels(block)
         block[shown] = block[shown].where(block.index.to_series().lt(MOST_OF_WIDE), "", axis=0)
         parts.append(block)
     return pd.concat(parts).rename(columns=str.strip)
@@ -236,6 +236,11 @@ def _records(path: Path) -> pd.DataFrame | None:
     if not any(isinstance(value, list) and numbers_in(str(value)) >= FEWEST_PIXELS for value in values):
         return None
     return pd.DataFrame(first).map(lambda value: str(value))
+
+
+def columns_of_pixels(table: pd.DataFrame) -> list[str]:
+    """Those that have the pixels of an image in a cell, as far as the first row tells."""
+    return [str(name) for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
 
 
 def numbers_in(text: str) -> int:

@@ -18,7 +18,7 @@ from comp.declare.labels.files import IMAGE_SUFFIXES, MOST, TestImages
 from comp.declare.labels.naming import Names
 from comp.declare.own_images import HiddenImages
 from comp.errors import DataError
-from comp.new.look import FEWEST_PIXELS, IS_TEST, ImageFolder, Look, numbers_in
+from comp.new.look import IS_TEST, ImageFolder, Look, columns_of_pixels
 from comp.new.sample import SampleTable
 from comp.new.several import COUNTED, by_template, made_of, several
 
@@ -133,7 +133,7 @@ def _incomplete(found: Asked, sample: SampleTable) -> Asked:
 
 def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
     for path, table in look.tables.items() if not look.image_folders else ():
-        cells = [name for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
+        cells = columns_of_pixels(table)
         if cells and sample is not None:
             raise DataError(
                 f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has those that "

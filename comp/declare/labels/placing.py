@@ -219,8 +219,8 @@ def _several_images(
     if (doubled := rows[source.image].duplicated()).any():
         raise DataError(f"{source.csv} has two rows of {rows[source.image][doubled].iloc[0]!r}; remove one.")
     found = images_of_answers(place, source.suffix, source.image.count("/"))
-    places = pd.Index(rows[source.image]).get_indexer(pd.Index(found.answers))
-    missing = rows[source.image][~rows[source.image].isin(found.answers)]
+    places = pd.Index(rows[source.image]).get_indexer(pd.Index(found["answer"]))
+    missing = rows[source.image][~rows[source.image].isin(found["answer"])]
     lacking = f"{len(missing)} of {len(rows)} rows of {source.csv} have no image" if len(missing) else ""
     if lacking and not source.incomplete:
         raise DataError(
@@ -229,9 +229,9 @@ def _several_images(
         )
     kept = [number for number, row in enumerate(places) if row >= 0]
     if len(kept) < len(places) and not (source.shared or source.incomplete):
-        unlabelled = next(path for path, row in zip(found.paths, places, strict=True) if row < 0)
+        unlabelled = next(path for path, row in zip(found["path"], places, strict=True) if row < 0)
         raise DataError(_unlabelled(source, len(places) - len(kept), unlabelled))
-    ids, paths = ([values[number] for number in kept] for values in (found.ids, found.paths))
+    ids, paths = ([values[number] for number in kept] for values in (found["id"], found["path"]))
     notes = [f"{lacking}, the first {missing.iloc[0]!r}, and are left out"] if lacking else []
     return rows.iloc[places[kept]], pd.Index(ids), paths, notes
 
