@@ -201,9 +201,9 @@ def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable
         if not any(separator in value for value in combinations):
             continue
         uses = Counter(tag for value in combinations for tag in tags_in(value, separator))
-        shown = submitted.str.contains(separator, regex=False).any() and _are_tags(submitted, separator, set(uses))
+        shown = _tags(submitted, separator) if submitted.str.contains(separator, regex=False).any() else set()
         enough = are_tags or len(uses) == 1 or len(combinations) / len(uses) > MOST_SHOWN
-        if len(uses) < len(combinations) or (shown and enough):
+        if len(uses) < len(combinations) or (enough and len(shown & uses.keys()) * 2 > len(shown)):
             return separator
     in_several_rows = table.groupby(image)[column].nunique().max() > 1
     return (
@@ -211,12 +211,6 @@ def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable
         if in_several_rows
         else None
     )
-
-
-def _are_tags(submitted: pd.Series[str], separator: str, tags: set[str]) -> bool:
-    """Whether most of what the sample submission has between separators are tags that there are."""
-    shown = {tag for value in set(submitted) for tag in tags_in(value, separator)}
-    return len(shown & tags) * 2 > len(shown)
 
 
 def _tags(values: pd.Series[str], separator: str) -> set[str]:

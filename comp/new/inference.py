@@ -86,7 +86,8 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     form, form_seen, sure = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])
     if long is not None:
-        labels, form, sure = replace(labels, source=long.source(labels.source)), long.form, True
+        labels = replace(labels, source=long.source(labels.source))
+        form, sure = ProbabilityPerRow(long.classes, row=long.row), True
         form_seen = f"a probability in a row for each image and class, called {long.row}"
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)

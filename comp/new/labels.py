@@ -251,7 +251,7 @@ def _from_table(
         "group": group,
         "answer": answer,
         "incomplete": incomplete,
-        "where": table.where,
+        "where": (table.parts.column, table.parts.train) if table.parts else (),
     }
     source: CsvLabels | CsvColumns | CsvNumbers
     column = labels.columns[0] if len(labels.columns) == 1 else ""
@@ -347,7 +347,8 @@ def _in_names(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Classes at the beginning or the end of the images' names; numbers only if the sample submission has them."""
     for folder in (folder for folder in look.image_folders if folder != asked.folder):
         stems = [PurePosixPath(name).stem for name in folder.names]
-        suffix = folder.suffixes.pop() if len(folder.suffixes) == 1 else ".*"
+        suffixes = {PurePosixPath(name).suffix for name in folder.names}
+        suffix = suffixes.pop() if len(suffixes) == 1 else ".*"
         for separator in (".", "_", "-", " "):
             tokens = [stem.split(separator) for stem in stems]
             for index, pattern in ((0, f"{{label}}{separator}*"), (-1, f"*{separator}{{label}}")):

@@ -51,10 +51,6 @@ class ImageFolder:
     def own_name(self) -> str:
         return PurePosixPath(self.path).name
 
-    @property
-    def suffixes(self) -> set[str]:
-        return {PurePosixPath(name).suffix for name in self.names}
-
 
 @dataclass(frozen=True)
 class Look:

@@ -69,10 +69,6 @@ class LabelTable:
     def parts(self) -> Parts | None:
         return parts_of(self.whole)
 
-    @property
-    def where(self) -> Sequence[str]:
-        return (self.parts.column, self.parts.train) if self.parts else ()
-
     @cached_property
     def rows(self) -> pd.DataFrame:
         if self.parts is None:
