@@ -64,7 +64,7 @@ class InferredDeclaration:
     findings: tuple[Finding, ...]
 
 
-def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> InferredDeclaration:
+def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] = ()) -> InferredDeclaration:
     """The declaration that fits the files.
 
     Raises DataError, with what is missing, where there is no sample submission, no image that it asks for, or no label.
@@ -97,7 +97,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     competition = Competition(
         name=name,
         kaggle=kaggle,
-        extra_data=[KaggleDataset(handle) for handle in datasets],
+        extra_data=datasets,
         labels=labels.source,
         test=asked.source,
         prepare=prepared,

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
-from comp.declare.competition import Competition, KaggleDataset, load_competition
+from comp.declare.checks import fits, words_for
+from comp.declare.competition import Competition, KaggleDataset, KaggleSlug, Slug, load_competition
 from comp.declare.metrics import Target, outputs_in_words
 from comp.declare.own_images import AskForAll, HideShare
 from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
@@ -70,7 +71,7 @@ def start(
     slug, here = address[1] if address else kaggle or name, workspace.data(name)
     _check_name(name, slug, folder)
     if data is None:
-        look, inferred = _from_kaggle(name, slug, [dataset.handle for dataset in datasets], here, console)
+        look, inferred = _from_kaggle(name, slug, datasets, here, console)
     else:
         facts = _facts(slug, console) if kaggle else None
         with adopted(data, [slug], here, console.say):
@@ -91,11 +92,9 @@ def start(
 
 
 def _check_name(name: str, slug: str, folder: Path) -> None:
-    for what, text, letters in (("name", name, "small letters"), ("slug in its address", slug, "letters")):
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text.lower() if letters == "letters" else text):
-            raise DeclarationError(
-                f"A competition's {what} has {letters}, digits and single dashes, but {text!r} was given."
-            )
+    for what, text, hint in (("name", name, Slug), ("slug in its address", slug, KaggleSlug)):
+        if not fits(text, hint):
+            raise DeclarationError(f"A competition's {what} has {words_for(hint)}, but {text!r} was given.")
     if name in TAKEN:
         raise DeclarationError(f"`make {name}` does something else already; give the competition another name.")
     if folder.exists():
@@ -129,7 +128,7 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
 
 
 def _from_kaggle(
-    name: str, slug: str, datasets: Sequence[str], here: Path, console: Console
+    name: str, slug: str, datasets: Sequence[KaggleDataset], here: Path, console: Console
 ) -> tuple[Look, InferredDeclaration]:
     """By what Kaggle lists, in part, then of all files; downloaded where that can't tell, as with data sets.
 
@@ -158,7 +157,7 @@ def _from_kaggle(
                 raise
         console.say("the files were looked at in part, which was not enough; every file is being listed")
     with console.downloads() as progress:
-        fetch(lambda: kaggle, [slug, *datasets], here, progress, console.say)
+        fetch(lambda: kaggle, [slug, *(dataset.handle for dataset in datasets)], here, progress, console.say)
     look = look_at_folder(here, facts)
     return look, infer(look, name, slug, datasets)
 
