@@ -124,11 +124,12 @@ def read_rows(
     if separator is not None and not rows[source.image].is_unique:
         joined = {column: separator.join if column in labels else "first" for column in rows}
         rows = rows.groupby([source.image, *answering], sort=False).agg(joined).reset_index(drop=True)
-    count, called = len(rows), rows[source.image]
+    called = rows[source.image]
     if source.incomplete:
         rows = rows[rows[source.image].str.strip() != ""]
+    notes: list[str] = []
     if "*" in source.suffix:
-        rows, names, paths, notes = _several_images(source, folder / source.folder, rows)
+        rows, names, paths = _several_images(source, folder / source.folder, rows)
     else:
         names, paths, notes = _find_images(source, folder, rows[source.image], filled(source.folder, rows))
     if source.incomplete:
@@ -137,10 +138,9 @@ def read_rows(
         # A Path of each would take longer. An empty list would choose no columns.
         there = np.array([has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)], dtype=bool)  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
-        if len(rows) < count:
-            some = f"{source.csv}: {count - len(rows)} of {count} rows have no label or no image"
-            first = called[~called.index.isin(rows.index)].iloc[0]
-            notes.append(f"{some}, the first {first!r}, and are left out")
+        if len(left := called[~called.index.isin(rows.index)]):
+            some = f"{source.csv}: {len(left)} of {len(called)} rows have no label or no image"
+            notes.append(f"{some}, the first {left.iloc[0]!r}, and are left out")
     notes += read
     for column in (*labels, *grouped):
         values = rows[column].str.strip()
@@ -209,10 +209,8 @@ def whole_names(pattern: str) -> re.Pattern[str]:
     return re.compile(f"^(?:{pattern})(?:{suffixes})?$", re.IGNORECASE)
 
 
-def _several_images(
-    source: Rows, place: Path, rows: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.Index[str], list[str], list[str]]:
-    """A row for each image of a row, the images' names and files, and what was put up with."""
+def _several_images(source: Rows, place: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index[str], list[str]]:
+    """A row for each image of a row, and the images' names and files."""
     import pandas as pd
 
     rows = rows.assign(**{source.image: rows[source.image].str.strip()})
@@ -221,19 +219,17 @@ def _several_images(
     found = images_of_answers(place, source.suffix, source.image.count("/"))
     places = pd.Index(rows[source.image]).get_indexer(pd.Index(found["answer"]))
     missing = rows[source.image][~rows[source.image].isin(found["answer"])]
-    lacking = f"{len(missing)} of {len(rows)} rows of {source.csv} have no image" if len(missing) else ""
-    if lacking and not source.incomplete:
+    if len(missing) and not source.incomplete:
         raise DataError(
-            f"{lacking}, the first {place / (missing.iloc[0] + source.suffix)}; check `folder` and `suffix`, or "
-            "download the data again."
+            f"{len(missing)} of {len(rows)} rows of {source.csv} have no image, the first "
+            f"{place / (missing.iloc[0] + source.suffix)}; check `folder` and `suffix`, or download the data again."
         )
     kept = [number for number, row in enumerate(places) if row >= 0]
     if len(kept) < len(places) and not (source.shared or source.incomplete):
         unlabelled = next(path for path, row in zip(found["path"], places, strict=True) if row < 0)
         raise DataError(_unlabelled(source, len(places) - len(kept), unlabelled))
     ids, paths = ([values[number] for number in kept] for values in (found["id"], found["path"]))
-    notes = [f"{lacking}, the first {missing.iloc[0]!r}, and are left out"] if lacking else []
-    return rows.iloc[places[kept]], pd.Index(ids), paths, notes
+    return rows.iloc[places[kept]], pd.Index(ids), paths
 
 
 def _unlabelled(source: Rows, count: int, first: object) -> str:
