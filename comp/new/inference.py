@@ -241,10 +241,9 @@ def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Findi
     fitting = named and for_target(named, target, len(labels.classes))
     if fitting and fitting.takes == form.takes:
         # Kaggle's name doesn't tell the classes' weights.
-        text = f"{fitting.name}, which Kaggle calls {look.metric!r}"
-        if fitting.name == "weighted_log_loss":
-            return fitting.name, Finding("metric", f"{text}, with the same weight for each class", sure=False)
-        return fitting.name, Finding("metric", text)
+        alike = ", with the same weight for each class" if fitting.name == "weighted_log_loss" else ""
+        text = f"{fitting.name}, which Kaggle calls {look.metric!r}{alike}"
+        return fitting.name, Finding("metric", text, sure=not alike)
     guess = _guessed_metric(labels, form, look)
     said = f"; Kaggle says {look.metric!r}" if look.metric else ""
     return guess, Finding("metric", f"{guess} would fit what is submitted{said}", sure=False)

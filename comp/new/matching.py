@@ -132,7 +132,10 @@ def _incomplete(found: Asked, sample: SampleTable) -> Asked:
 
 
 def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
-    for path, table in look.tables.items() if not look.image_folders else ():
+    """Raise DataError, with what may have them, where there are no images among the files."""
+    if look.image_folders:
+        return
+    for path, table in look.tables.items():
         cells = columns_of_pixels(table)
         if cells and sample is not None:
             raise DataError(
@@ -145,12 +148,11 @@ def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
                 f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission that asks for "
                 "some; write sample_submission.csv with an id, counted from 1, and any answer for each row to predict."
             )
-    if not look.image_folders:
-        raise DataError(
-            f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
-            "declare a PixelTable where they are rows of a table, or write them out as PNG or .npy "
-            "(docs/bring-your-own.md), and if a data set has them, put both into one folder; then name it with --data."
-        )
+    raise DataError(
+        f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
+        "declare a PixelTable where they are rows of a table, or write them out as PNG or .npy "
+        "(docs/bring-your-own.md), and if a data set has them, put both into one folder; then name it with --data."
+    )
 
 
 def kinds_of(look: Look) -> str:

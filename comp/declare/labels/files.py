@@ -48,11 +48,10 @@ class FileNames(Declared):
     target: ClassVar[Target] = "single"
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
-        once = Path(self.pattern).name.count("{label}") == self.pattern.count("{label}") == 1
-        yield "pattern", not once, "a path whose file name has {label} in it once"
-        answers = self.pattern.count("{answer}")
-        most = min(Path(self.pattern).name.count("{answer}"), 1)
-        yield "pattern", answers > most, "a path whose file name has {answer} in it once, if at all"
+        texts = self.pattern, Path(self.pattern).name
+        labels, answers = ([text.count(part) for text in texts] for part in ("{label}", "{answer}"))
+        is_wrong = labels != [1, 1] or answers not in ([0, 0], [1, 1])
+        yield "pattern", is_wrong, "a path whose file name has {label} in it once, and {answer} once or not at all"
 
     def read(self, folder: Path) -> pd.DataFrame:
         pattern = Path(self.pattern)
