@@ -79,12 +79,12 @@ def new(
 
     It says what of the declaration is a guess.
     """
-    from comp.new.start import Source, start
+    from comp.new.start import start
 
     if not here.folders:
         raise OverrideError("There is no folder of competitions to make it in; name one with --competitions DIR.")
-    source = Source(kaggle, data, [KaggleDataset(handle) for handle in dataset])
-    print(start(name, source, here.folders[-1], here.workspace, here.console))
+    datasets = [KaggleDataset(handle) for handle in dataset]
+    print(start(name, here.folders[-1], here.workspace, here.console, kaggle=kaggle, data=data, datasets=datasets))
 
 
 @command()

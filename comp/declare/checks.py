@@ -11,6 +11,7 @@ import difflib
 import inspect
 import math
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
@@ -125,11 +126,14 @@ def words_for(hint: Any) -> str:
     return NAMES.get(hint, f"a {getattr(hint, '__name__', 'function')}")
 
 
-def misspelt(error: TypeError, words: Mapping[str, Any]) -> str | None:
-    """The sentence for a field that one of the ``words`` was given and doesn't have; None for another mistake.
+def misspelt(error: BaseException, words: Mapping[str, Any]) -> str | None:
+    """The sentence for a field that one of the ``words`` was given and doesn't have, or for a word that isn't imported.
 
-    words: what a declaration's module knows by name.
+    words: what a declaration's module knows by name. None for another mistake.
     """
+    if isinstance(error, NameError):
+        imported = difflib.get_close_matches(str(error.name), sys.modules["comp"].__all__, n=1)
+        return f"NameError: {error}; `from comp import {imported[0]}` brings what may be meant." if imported else None
     named = re.match(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if named is None or named[1] not in words:
         return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from comp.declare.checks import Declared, between
-from comp.declare.labels.csv import read_csv
+from comp.declare.labels.csv import read_csv, trimmed
 from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ class Columns(Declared):
         Raises DataError for an image without a row, or with several.
         """
         rows = read_csv(csv, columns=(self.image, *self.names), spaced=True)[[self.image, *self.names]]
-        rows = rows.apply(lambda column: column.str.strip()).drop_duplicates().set_index(self.image)
+        rows = trimmed(rows).drop_duplicates().set_index(self.image)
         if (doubled := rows.index[rows.index.duplicated()]).size:
             raise DataError(f"{csv} has several rows of {doubled[0]!r}, which differ; every image needs one.")
-        named = [table["id"], [PurePath(path).name for path in table["path"]]]
-        places = rows.index.get_indexer(named[0])
-        for names in (named[1], *([table["answer"]] if "answer" in table else [])):
+        called: list[Any] = [table["id"], [PurePath(path).name for path in table["path"]]]
+        places = rows.index.get_indexer(called[0])
+        for names in [*called[1:], *([table["answer"]] if "answer" in table else [])]:
             missing = places < 0
             places[missing] = rows.index.get_indexer(names)[missing]
         if (missing := places < 0).any():

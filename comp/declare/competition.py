@@ -159,16 +159,9 @@ def load_competition(declaration: Path) -> Competition:
         exec(compile(declaration.read_bytes(), declaration, "exec", dont_inherit=True), vars(module))
     except CompError as error:
         raise DeclarationError(f"{declaration}: {error}") from error
-    except NameError as error:
-        near = difflib.get_close_matches(str(error.name), sys.modules["comp"].__all__, n=1)
-        remedy = f"; `from comp import {near[0]}` brings what may be meant" if near else ""
-        raise DeclarationError(f"{declaration} can't be loaded: NameError: {error}{remedy}.") from error
-    except TypeError as error:
-        raise DeclarationError(
-            f"{declaration} can't be loaded: {misspelt(error, vars(module)) or f'TypeError: {error}.'}"
-        ) from error
     except (Exception, SystemExit) as error:
-        raise DeclarationError(f"{declaration} can't be loaded: {type(error).__name__}: {error}.") from error
+        why = misspelt(error, vars(module)) or f"{type(error).__name__}: {error}."
+        raise DeclarationError(f"{declaration} can't be loaded: {why}") from error
     competition = getattr(module, "competition", None)
     if not isinstance(competition, Competition):
         raise DeclarationError(f"{declaration} should set `competition = Competition(...)`, but doesn't.")

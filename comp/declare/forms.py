@@ -181,20 +181,29 @@ class ClassNumber(Declared):
 
 
 class _Separated(Declared):
-    """One column of several words with a separator between them."""
+    """One column of words with a separator between them, names of classes or what follows one."""
 
     separator: str
+    names: ClassVar[int | None] = None  # of a row's words are classes; all if it is None
 
-    def _rows(self, frame: pd.DataFrame) -> list[list[str]]:
-        return [[part for part in text.split(self.separator) if part] for text in _only(frame)]
-
-    def _require_apart(self, classes: Sequence[str]) -> None:
+    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         unfit = [name for name in classes if self.separator in name]
         if unfit:
             raise SubmissionError(
                 f"{type(self).__name__}: `separator` is {self.separator!r}, but {unfit[0]!r} has it in its name; it "
                 "should be what the sample submission has between names, and that of the labels what these have."
             )
+        return _one_column(columns, [self.separator.join(self._words(row, classes)) for row in predictions])
+
+    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
+        return in_order({name for frame in frames for row in self._rows(frame) for name in row[: self.names]})
+
+    def _words(self, row: Predictions, classes: Sequence[str]) -> list[str]:
+        """The words of a prediction."""
+        raise NotImplementedError
+
+    def _rows(self, frame: pd.DataFrame) -> list[list[str]]:
+        return [[part for part in text.split(self.separator) if part] for text in _only(frame)]
 
 
 @dataclass(frozen=True)
@@ -205,10 +214,8 @@ class TagNames(_Separated):
     takes: ClassVar[Kind] = "tags"
     targets: ClassVar[tuple[Target, ...]] = ("multi",)
 
-    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        self._require_apart(classes)
-        tags = ([name for name, present in zip(classes, row, strict=True) if present] for row in predictions)
-        return _one_column(columns, [self.separator.join(names) for names in tags])
+    def _words(self, row: Predictions, classes: Sequence[str]) -> list[str]:
+        return [name for name, present in zip(classes, row, strict=True) if present]
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         import numpy as np
@@ -217,9 +224,6 @@ class TagNames(_Separated):
         for number, row in enumerate(_numbered(self._rows(frame), classes)):
             tags[number, row] = 1
         return tags
-
-    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        return in_order({tag for frame in frames for row in self._rows(frame) for tag in row})
 
 
 @dataclass(frozen=True)
@@ -231,10 +235,8 @@ class TopClasses(_Separated):
     takes: ClassVar[Kind] = "ranking"
     targets: ClassVar[tuple[Target, ...]] = ("single",)
 
-    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        self._require_apart(classes)
-        rows = ([classes[index] for index in row if index >= 0] for row in predictions)
-        return _one_column(columns, [self.separator.join(names) for names in rows])
+    def _words(self, row: Predictions, classes: Sequence[str]) -> list[str]:
+        return [classes[index] for index in row if index >= 0]
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         import numpy as np
@@ -248,9 +250,6 @@ class TopClasses(_Separated):
             ranking[number, : len(row)] = row
         return ranking
 
-    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        return in_order({name for frame in frames for row in self._rows(frame) for name in row})
-
 
 @dataclass(frozen=True)
 class ClassWithConfidence(_Separated):
@@ -259,14 +258,11 @@ class ClassWithConfidence(_Separated):
     separator: str = " "
     takes: ClassVar[Kind] = "confidence"
     targets: ClassVar[tuple[Target, ...]] = ("single",)
+    names: ClassVar[int | None] = 1
 
-    def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        self._require_apart(classes)
-        rows = (
-            f"{classes[int(index)]}{self.separator}{confidence:.9g}" if index >= 0 else ""
-            for index, confidence in predictions
-        )
-        return _one_column(columns, list(rows))
+    def _words(self, row: Predictions, classes: Sequence[str]) -> list[str]:
+        index, confidence = row
+        return [classes[int(index)], f"{confidence:.9g}"] if index >= 0 else []
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
         import numpy as np
@@ -281,9 +277,6 @@ class ClassWithConfidence(_Separated):
         # The answers themselves are sure.
         confidences = [row[1] if len(row) > 1 else str(len(row)) for row in rows]
         return np.stack([known, _probabilities(pd.DataFrame({"confidence": confidences}, frame.index))[:, 0]], axis=1)
-
-    def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        return in_order({name for frame in frames for row in self._rows(frame) for name in row[:1]})
 
 
 @dataclass(frozen=True)

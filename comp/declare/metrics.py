@@ -136,10 +136,12 @@ def weighted_log_loss(weights: Mapping[str, float]) -> Metric:
 
     One class per image: the mean over images, each weighing as its class does. Tags: that over the tags.
     """
-    score = partial(_weighted_log_loss, dict(weights))
-    return Metric(
-        "weighted_log_loss", "probabilities", False, score, ("single", "multi"), named=True, tuned="temperature"
-    )
+    return _weighted(dict(weights), ("single", "multi"))
+
+
+def _weighted(weights: Mapping[str, float] | None, targets: Sequence[Target]) -> Metric:
+    score = partial(_weighted_log_loss, weights)
+    return Metric("weighted_log_loss", "probabilities", False, score, targets, named=True, tuned="temperature")
 
 
 # Score functions are partial ones of functions of this module, not closures: those can be pickled.
@@ -337,21 +339,12 @@ _mean_f = partial(_scikit_learn, "fbeta_score", average="samples", zero_division
 _f1 = partial(_scikit_learn, "f1_score", zero_division=0)
 _balanced_accuracy = partial(_scikit_learn, "balanced_accuracy_score")
 _roc_auc, _average_precision = partial(_of_columns, _areas), partial(_of_columns, _average_precisions)
-_balanced_log_loss = partial(_weighted_log_loss, None)
 
 METRICS = {
     metric.name: metric
     for metric in (
         Metric("log_loss", "probabilities", False, _log_loss, tuned="temperature"),
-        Metric(
-            "weighted_log_loss",
-            "probabilities",
-            False,
-            _balanced_log_loss,
-            ("single",),
-            named=True,
-            tuned="temperature",
-        ),
+        _weighted(None, ("single",)),
         Metric("roc_auc", "probabilities", True, _roc_auc, ("single",)),
         Metric("mean_columnwise_roc_auc", "probabilities", True, _roc_auc, ("multi",)),
         Metric("average_precision", "probabilities", True, _average_precision, ("single", "multi")),

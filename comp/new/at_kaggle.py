@@ -110,12 +110,9 @@ def _members(kaggle: Kaggle, slug: str, name: str, there: Sequence[str]) -> list
             members = [member for member in archive.infolist() if not member.is_dir()]
     except (zipfile.BadZipFile, RemoteZipError, requests.RequestException) as error:
         raise OpaqueError(name) from error
-    odd = next((member for member in members if member.compress_type not in READ_FROM_AFAR), None)
-    if odd is not None:
-        raise OpaqueError(f"{odd.filename} in {name}")
-    inner = next((member.filename for member in members if member.filename.lower().endswith(NESTED_SUFFIXES)), None)
-    if inner is not None:
-        raise OpaqueError(f"{inner} in {name}")
+    for member in members:
+        if member.compress_type not in READ_FROM_AFAR or member.filename.lower().endswith(NESTED_SUFFIXES):
+            raise OpaqueError(f"{member.filename} in {name}")
     beside = {path.relative_to(place).parts[0] for path in within}
     paths = unpacked(name, [member.filename for member in members], sorted(beside))
     return [

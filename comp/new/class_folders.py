@@ -148,6 +148,6 @@ def names_classes(column: str, values: Collection[str], sample: SampleTable) -> 
 
 def counting(rows: pd.DataFrame, column: str, images: Mapping[str, Collection[str]]) -> list[str]:
     """The columns that count the images that the values of another name."""
-    counts = rows[column].str.strip().map(lambda value: len(images.get(value, ())))
+    counts = rows[column].map(lambda value: len(images.get(value, ())))
     others = {name: pd.to_numeric(rows[name], errors="coerce") for name in rows if name != column}
     return [str(name) for name, found in others.items() if counts.nunique() > 1 and (found == counts).mean() >= 1 - FEW]

@@ -29,18 +29,14 @@ MOST_GRADES = 30
 
 @dataclass(frozen=True)
 class Labels:
-    """Which columns of a table hold the labels, and what they say; one column, or one for each class.
-
-    target: where it follows neither from the separator nor from ``single``.
-    """
+    """Which columns of a table hold the labels, and what they say; one column, or one for each class."""
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
     sure: float
+    target: Target = "single"
     separator: str | None = None
-    single: bool = True
     doubts: tuple[str, ...] = ()
-    target: Target | None = None
 
 
 def labels_of(
@@ -57,13 +53,13 @@ def labels_of(
         before, after = around(asked)
         named = {column.removeprefix(before).removesuffix(after) for column in asked}
         for column in others:
-            values = set(table[column].str.strip()) - {""}
+            values = set(table[column]) - {""}
             if values in (set(asked), named):
                 return Labels((column,), in_order(values), sure=3)
         for column in others:
             for separator in SEPARATORS:
                 if _tags(table[column], separator) == set(asked):
-                    return Labels((column,), in_order(asked), 3, separator, single=False)
+                    return Labels((column,), in_order(asked), 3, "multi", separator)
     shown = [column for column in asked if column in others]
     if len(shown) > 1 and len(shown) * 2 > len(asked):
         lacking = ", ".join(column for column in asked if column not in others)
@@ -72,10 +68,10 @@ def labels_of(
     told = asked or [one for one in others if one not in binary and re.search(LABEL_NAMES, one.lower())]
     if len(binary) > 2 and (not told or (len(asked) == 1 and asked[0] not in others)):
         return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
-    able = [column for column in others if table[column].str.strip().nunique() > 1]
+    able = [column for column in others if table[column].nunique() > 1]
 
     def rank(column: str) -> tuple[bool, bool, bool, bool, int]:
-        values, words = set(table[column].str.strip()), bool(re.search(LABEL_NAMES, column.lower()))
+        values, words = set(table[column]), bool(re.search(LABEL_NAMES, column.lower()))
         return column in asked, bool(sample.words & values), column in placing, words, -len(values)
 
     if not able:
@@ -85,17 +81,17 @@ def labels_of(
         if (number := _only_number(table, able)) is not None:
             beside = ", ".join(repr(other) for other in able if other != number)
             doubt = f"whether the numbers in {number!r} are to be predicted{f', and not {beside}' if beside else ''}"
-            return Labels((number,), (number,), 1, target="number", doubts=(doubt,))
+            return Labels((number,), (number,), 1, "number", doubts=(doubt,))
         column = _in_words(table, column, sorted(able, key=rank, reverse=True))
     return _one_column(table, image, column, sample)
 
 
 def _only_number(table: pd.DataFrame, able: Sequence[str]) -> str | None:
     """The column of many numbers, where all others have two values at most and no name says that it has classes."""
-    many = [column for column in able if table[column].str.strip().nunique() > 2]
+    many = [column for column in able if table[column].nunique() > 2]
     if len(many) != 1 or re.search(rf"{LABEL_NAMES}|id$", many[0].lower()):
         return None
-    values = table[many[0]].str.strip()
+    values = table[many[0]]
     return many[0] if values.nunique() > MOST_GRADES and _is_numeric(values) and not _are_codes(values) else None
 
 
@@ -116,11 +112,11 @@ def _in_words(table: pd.DataFrame, column: str, others: Sequence[str]) -> str:
 
 
 def _is_numeric(values: pd.Series[str]) -> bool:
-    return bool(pd.to_numeric(values.str.strip(), errors="coerce").notna().all())
+    return bool(pd.to_numeric(values, errors="coerce").notna().all())
 
 
 def _of_two(table: pd.DataFrame, columns: Sequence[str], meant: Mapping[str, bool]) -> list[str]:
-    return [column for column in columns if table[column].str.strip().isin(list(meant)).all()]
+    return [column for column in columns if table[column].isin(list(meant)).all()]
 
 
 def around(columns: Sequence[str]) -> tuple[str, str]:
@@ -133,7 +129,7 @@ def around(columns: Sequence[str]) -> tuple[str, str]:
 def _one_column_each(
     table: pd.DataFrame, columns: Sequence[str], sure: float, doubts: tuple[str, ...] = ()
 ) -> Labels | None:
-    values = table[list(columns)].apply(lambda column: column.str.strip())
+    values = table[list(columns)]
     meant = meant_by(values)
     if not values.isin(list(meant)).all(axis=None):
         numbers = values.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
@@ -141,13 +137,13 @@ def _one_column_each(
             return None
         shares, within = np.allclose(numbers.sum(axis=1), 1, atol=1e-3), numbers.min() >= 0 and numbers.max() <= 1
         target: Target = "shares" if within and shares else "fractions" if within else "number"
-        return Labels(tuple(columns), tuple(columns), sure, target=target, doubts=doubts)
+        return Labels(tuple(columns), tuple(columns), sure, target, doubts=doubts)
     yes = values.apply(lambda column: column.map(meant))
     single = bool((yes.sum(axis=1) == 1).all())
     if not single and (families := _exclusive(yes)):
         listed = "; ".join(map(", ".join, families))
         doubts = (*doubts, f"just one is 1 in each row of {listed}, but each of them is a tag by itself")
-    return Labels(tuple(columns), in_order(columns), sure, single=single, doubts=doubts)
+    return Labels(tuple(columns), in_order(columns), sure, "single" if single else "multi", doubts=doubts)
 
 
 def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
@@ -159,17 +155,17 @@ def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
 
 
 def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> Labels | None:
-    values, is_asked = table[column].str.strip(), column in sample.columns
+    values, is_asked = table[column], column in sample.columns
     known = is_asked or bool(set(sample.values) - TRIVIAL & set(values))
     sure = 2.0 if known else 1.0
     doubts = () if known or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
     separator = _separator(table, image, column, sample)
     if separator is not None:
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
-        return Labels((column,), in_order(_tags(values, separator)), sure, separator, single=False, doubts=doubts)
+        return Labels((column,), in_order(_tags(values, separator)), sure, "multi", separator, doubts)
     filled = values[values != ""]
     if _are_numbers(filled, sample):
-        return Labels((column,), (column,), sure, target="number", doubts=doubts)
+        return Labels((column,), (column,), sure, "number", doubts=doubts)
     classes = set(filled)
     most = MOST_CLASSES if known else 0.5
     if len(filled) < (1 - FEW) * len(values) or (
@@ -197,7 +193,7 @@ def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable
     of few rows the sample submission's values may tell, where most tags are in several combinations, and so may an
     image of several rows, which has a tag in each.
     """
-    combinations, submitted = Counter(table[column].str.strip()), sample.values
+    combinations, submitted = Counter(table[column]), sample.values
     are_tags = sample.takes == "tags" and not set(submitted) <= set(combinations)
     if all(value.startswith("[") and value.endswith("]") for value in combinations if value):
         return "," if any("," in value for value in combinations) else " "
@@ -205,9 +201,9 @@ def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable
         if not any(separator in value for value in combinations):
             continue
         uses = Counter(tag for value in combinations for tag in tags_in(value, separator))
-        shown = submitted.str.contains(separator, regex=False).any() and _are_tags(submitted, separator, set(uses))
+        shown = _tags(submitted, separator) if submitted.str.contains(separator, regex=False).any() else set()
         enough = are_tags or len(uses) == 1 or len(combinations) / len(uses) > MOST_SHOWN
-        if len(uses) < len(combinations) or (shown and enough):
+        if len(uses) < len(combinations) or (enough and len(shown & uses.keys()) * 2 > len(shown)):
             return separator
     in_several_rows = table.groupby(image)[column].nunique().max() > 1
     return (
@@ -215,12 +211,6 @@ def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable
         if in_several_rows
         else None
     )
-
-
-def _are_tags(submitted: pd.Series[str], separator: str, tags: set[str]) -> bool:
-    """Whether most of what the sample submission has between separators are tags that there are."""
-    shown = {tag for value in set(submitted) for tag in tags_in(value, separator)}
-    return len(shown & tags) * 2 > len(shown)
 
 
 def _tags(values: pd.Series[str], separator: str) -> set[str]:

@@ -41,6 +41,8 @@ from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
+# A form, what it was seen by, and whether that is no guess.
+FormSeen = tuple[SubmissionForm, str, bool]
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class InferredDeclaration:
     findings: tuple[Finding, ...]
 
 
-def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> InferredDeclaration:
+def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] = ()) -> InferredDeclaration:
     """The declaration that fits the files.
 
     Raises DataError, with what is missing, where there is no sample submission, no image that it asks for, or no label.
@@ -82,10 +84,11 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     given = labels.source.labels if isinstance(labels.source, KnownLabels) else labels.source
     read = read or reader_of(look, given)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
-    form, form_finding = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])
+    form, form_seen, sure = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])
     if long is not None:
-        labels, form = replace(labels, source=long.source(labels.source)), long.form
-        form_finding = Finding("submission", f"a probability in a row for each image and class, called {long.row}")
+        labels = replace(labels, source=long.source(labels.source))
+        form, sure = ProbabilityPerRow(long.classes, row=long.row), True
+        form_seen = f"a probability in a row for each image and class, called {long.row}"
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)
     unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"
@@ -94,7 +97,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
     competition = Competition(
         name=name,
         kaggle=kaggle,
-        extra_data=[KaggleDataset(handle) for handle in datasets],
+        extra_data=datasets,
         labels=labels.source,
         test=asked.source,
         prepare=prepared,
@@ -107,20 +110,19 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[str] = ()) -> I
         metric=metric,
         recipes=recipes,
     )
-    findings = [Finding("labels", labels.seen)]
-    if group := getattr(getattr(given, "train", given), "group", None):
-        text = f"images of one {group!r} are kept on one side of a split"
-        findings.append(Finding("groups", text))
-    findings += [
+    group = getattr(getattr(given, "train", given), "group", None)
+    findings = [
+        Finding("labels", labels.seen),
+        *([Finding("groups", f"images of one {group!r} are kept on one side of a split")] if group else []),
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
         Finding("test", asked.seen.replace("{name}", name), asked.sure),
-        form_finding,
+        Finding("submission", form_seen, sure),
         metric_finding,
         Finding("augment", because, sure=False),
         Finding("layers", f"layer_lr_ratio {ratio}, for images {like} photographs", sure=False),
         Finding("recipes", recipes_seen),
+        *(Finding("files", f"{path} {why}, and is left out", sure=False) for path, why in look.aside.items()),
     ]
-    findings += [Finding("files", f"{path} {why}, and is left out", sure=False) for path, why in look.aside.items()]
     if look.only_notebooks:
         findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
     if not look.whole:
@@ -141,26 +143,21 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
     return f"{asked}{'.' if look.description.strip() else '?'} {metric[0].upper()}{metric[1:]}."
 
 
-def _form(
-    labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequence[str]
-) -> tuple[SubmissionForm, Finding]:
+def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequence[str]) -> FormSeen:
     columns, values, classes, target = sample.columns, sample.values, labels.classes, labels.source.target
+    are_numbers = target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers")
     if not columns:
-        form = _own_form(sample, target, classes)
-        return form, Finding("submission", f"{type(form).__name__}(), in a sample submission that is written")
-    if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
+        form = Numbers() if are_numbers else _own_form(sample, target, classes)
+        return form, f"{type(form).__name__}(), in a sample submission that is written", True
+    if are_numbers:
         if len(columns) > 1 and (odd := sorted(set(columns) - set(classes))):
-            near = [name for name in there if name.startswith(odd[0])][:5] or get_close_matches(odd[0], there, 5)
-            are_in = (
-                f"nearest are {', '.join(near)} in {labels.path}"
-                if near
-                else f"images' are in {', '.join(classes[:5])}"
-            )
+            near = [name for name in there if name.startswith(odd[0])] or get_close_matches(odd[0], there, 5)
             raise DataError(
-                f"{sample.path} asks for numbers in {odd[0]!r}, but the {are_in}; call "
-                "the columns alike, or give the numbers by their names in a LabelFunction: docs/bring-your-own.md."
+                f"{sample.path} asks for numbers in {odd[0]!r}, but the nearest are {', '.join((near or classes)[:5])} "
+                f"in {labels.path}; call the columns alike, or give the numbers by their names in a LabelFunction: "
+                "docs/bring-your-own.md."
             )
-        return Numbers(), Finding("submission", f"a number in {', '.join(map(repr, columns[:5]))}")
+        return Numbers(), f"a number in {', '.join(map(repr, columns[:5]))}", True
     if len(columns) > 1:
         return _probability_per_class(columns, classes)
     column = columns[0]
@@ -177,18 +174,16 @@ def _form(
     if len(classes) == 2 and (fraction or (takes != "classes" and numeric and not named_class)):
         return _probability_of(column, classes, sure=fraction or takes == "probabilities")
     if set(values) <= set(classes):
-        return ClassName(), Finding("submission", f"the class in {column!r}")
+        return ClassName(), f"the class in {column!r}", True
     if all(value.isdecimal() and int(value) < len(classes) for value in values):
         text = f"the number of the class in {column!r}: {', '.join(f'{n} {c}' for n, c in enumerate(classes[:3]))}"
-        return ClassNumber(classes), Finding("submission", f"{text}{', …' if len(classes) > 3 else ''}", sure=False)
+        return ClassNumber(classes), f"{text}{', …' if len(classes) > 3 else ''}", False
     text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is none"
-    return ClassName(), Finding("submission", text, sure=not any(values))
+    return ClassName(), text, not any(values)
 
 
 def _own_form(sample: SampleTable, target: Target, classes: Sequence[str]) -> SubmissionForm:
     """By the metric, where one is named that fits the target, else the plainest."""
-    if target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers"):
-        return Numbers()
     if target == "shares" or sample.takes == "probabilities":
         return ProbabilityPerClass()
     if target == "multi":
@@ -196,34 +191,32 @@ def _own_form(sample: SampleTable, target: Target, classes: Sequence[str]) -> Su
     return ClassName()
 
 
-def _probability_per_class(columns: Sequence[str], classes: Sequence[str]) -> tuple[SubmissionForm, Finding]:
+def _probability_per_class(columns: Sequence[str], classes: Sequence[str]) -> FormSeen:
     before, after = around(columns)
     if set(columns) == {f"{before}{name}{after}" for name in classes} != set(classes):
         text = f"a probability in each of {len(columns)} columns, called {before}…{after} after the classes"
-        return ProbabilityPerClass(f"{before}{{class}}{after}"), Finding("submission", text)
+        return ProbabilityPerClass(f"{before}{{class}}{after}"), text, True
     odd = sorted(set(columns) ^ set(classes))
     doubt = f"; but {', '.join(odd[:3])} {'is' if len(odd) == 1 else 'are'} only in one of the two" if odd else ""
     text = f"a probability in each of {len(columns)} columns, which are the classes{doubt}"
-    return ProbabilityPerClass(), Finding("submission", text, sure=not odd)
+    return ProbabilityPerClass(), text, not odd
 
 
-def _tag_names(labels: Found, column: str, values: pd.Series[str]) -> tuple[SubmissionForm, Finding]:
+def _tag_names(labels: Found, column: str, values: pd.Series[str]) -> FormSeen:
     separator = next((mark for mark in SEPARATORS if values.str.contains(mark, regex=False).any()), None)
     own = getattr(labels.source, "separator", None)
     between = separator or (own if own in SEPARATORS else None) or " "
     sure = separator is not None or between == own
-    return TagNames(between), Finding("submission", f"tags in {column!r} with {between!r} between them", sure=sure)
+    return TagNames(between), f"tags in {column!r} with {between!r} between them", sure
 
 
-def _ranked(
-    values: pd.Series[str], classes: Sequence[str], wanted: Named | None
-) -> tuple[SubmissionForm, Finding] | None:
+def _ranked(values: pd.Series[str], classes: Sequence[str], wanted: Named | None) -> FormSeen | None:
     """Several classes in a row, the best first, or a class with its confidence."""
     takes, rows = wanted.takes if wanted else None, [value.split() for value in values if value]
     most = max(map(len, rows), default=0)
     with_number = all(len(row) == 2 and re.fullmatch(r"[01]?\.\d+|[01]", row[1]) for row in rows)
     if takes == "confidence" or (takes is None and with_number and most == 2 and rows[0][0] in classes):
-        return ClassWithConfidence(" "), Finding("submission", "a class and its confidence", sure=takes is not None)
+        return ClassWithConfidence(" "), "a class and its confidence", takes is not None
     spaced = any(" " in name for name in classes)
     several = most > 1 and not spaced and len({len(row) for row in rows}) == 1 and set(values).isdisjoint(classes)
     if takes != "ranking" and not (takes is None and several and set(rows[0]) & set(classes)):
@@ -231,16 +224,16 @@ def _ranked(
     count = (wanted.k if wanted else 0) or most
     separator = " " if most > 1 else next((mark for mark in ",;|" if values.str.contains(mark, regex=False).any()), " ")
     text = f"the {count} likeliest classes, the best first, with {separator!r} between them"
-    return TopClasses(count, separator), Finding("submission", text, sure=takes is not None)
+    return TopClasses(count, separator), text, takes is not None
 
 
-def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> tuple[SubmissionForm, Finding]:
+def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> FormSeen:
     """The class is the one that the column is named after, else the one that stands for a yes, which comes last."""
     after = [label for label in classes if label.lower() in re.split(r"[^a-z0-9]+", column.lower())]
     label = after[0] if len(after) == 1 else classes[-1]
     clear = len(after) == 1 or set(classes) == {"0", "1"}
     text = f"the probability of {label!r} in {column!r}" + ("" if clear else f", not of {classes[0]!r}")
-    return ProbabilityOf(label), Finding("submission", text, sure=sure and clear)
+    return ProbabilityOf(label), text, sure and clear
 
 
 def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Finding]:
@@ -248,10 +241,9 @@ def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Findi
     fitting = named and for_target(named, target, len(labels.classes))
     if fitting and fitting.takes == form.takes:
         # Kaggle's name doesn't tell the classes' weights.
-        text = f"{fitting.name}, which Kaggle calls {look.metric!r}"
-        if fitting.name == "weighted_log_loss":
-            return fitting.name, Finding("metric", f"{text}, with the same weight for each class", sure=False)
-        return fitting.name, Finding("metric", text)
+        alike = ", with the same weight for each class" if fitting.name == "weighted_log_loss" else ""
+        text = f"{fitting.name}, which Kaggle calls {look.metric!r}{alike}"
+        return fitting.name, Finding("metric", text, sure=not alike)
     guess = _guessed_metric(labels, form, look)
     said = f"; Kaggle says {look.metric!r}" if look.metric else ""
     return guess, Finding("metric", f"{guess} would fit what is submitted{said}", sure=False)

@@ -25,8 +25,7 @@ from comp.new.look import WORD, ImageFolder, Look
 from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
 from comp.new.sample import SampleTable, is_sample
 from comp.new.several import Several, by_template, several
-from comp.new.tables import Found, LabelTable, joined
-from comp.new.validating import of_parts, validating, with_validation
+from comp.new.tables import Found, LabelTable, joined, of_parts, validating, with_validation
 
 GROUP_NAMES = (
     rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
@@ -89,38 +88,36 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
     """The nearest miss: a value of a table beside the name of an image, where there are both."""
     lost = f"The labels can't be found{look.said_aside}"
+    function = "a LabelFunction: docs/bring-your-own.md"
     left = [path for path in look.images if path not in asked.images]
     if not left:
         return (
-            f"{lost}: all images are those that the sample submission asks for; put the labelled "
-            "images beside them, with a CSV that names them or in a folder for each class."
+            f"{lost}: all images are those that the sample submission asks for; put the labelled ones beside them, "
+            "with a CSV that names them or in a folder for each class."
         )
     names = Names(left, roots=(PurePosixPath(),))
     for path, table in tables.items():
         for column in table.columns:
-            values = table[column].str.strip()[:TRIED]
+            values = table[column][:TRIED]
             if sum(names.find(value) is not None for value in values) * 2 > len(values):
                 others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
-                if not table[column].is_unique:
+                if table[column].is_unique:
                     return (
-                        f"{lost}: {path} has several rows of an image that it names in {column!r}, and beside it "
-                        f"{others}; make it one row for each image, with a column for each number or class, or read it "
-                        "in a LabelFunction: docs/bring-your-own.md."
+                        f"{lost}: {path} names the images in {column!r}, but beside it has {others or 'no column'}, "
+                        f"with no labels; put them beside the names, or join the tables in {function}."
                     )
                 return (
-                    f"{lost}: {path} names the images in {column!r}, but beside it has "
-                    f"{others or 'no column'}, with no classes, tags or numbers of these images; put the labels beside "
-                    "the names, or join the tables in a LabelFunction: docs/bring-your-own.md."
+                    f"{lost}: {path} has several rows of an image that it names in {column!r}, and beside it {others}; "
+                    f"make it one row for each image, with a column for each number or class, or read it in {function}."
                 )
-    columns = [(path, table[column].str.strip()) for path, table in tables.items() for column in table.columns]
+    columns = [(path, table[column]) for path, table in tables.items() for column in table.columns]
     # Else a column that tells its rows apart was meant to, like one that counts them.
     like = next((one for one in columns if one[1].iloc[0] and names.nearest(one[1].iloc[0])), None)
     if missed := like or next((one for one in columns if one[1].is_unique), None):
         path, values = missed
         return (
             f"{lost}: {path} has {values.iloc[0]!r} in {values.name!r}"
-            f"{names.instead_of(values.iloc[0])}; let the column have the images' names, or name its images with "
-            "LabelFunction: docs/bring-your-own.md."
+            f"{names.instead_of(values.iloc[0])}; let the column have the images' names, or name them in {function}."
         )
     return (
         f"{lost}: no table names an image like {left[0]}, it lies in no class folder, and its name "
@@ -131,7 +128,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
 def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Images right in one folder, or in folders that lie together."""
     rows = table.rows
-    values = {column: set(rows[column].str.strip()) for column in rows.columns}
+    values = {column: set(rows[column]) for column in rows.columns}
     fits = [
         (place, folders, column, fit([name for folder in folders for name in folder.names], values[column]))
         for place, folders in _places(look, asked)
@@ -159,7 +156,7 @@ def _in_tree(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
         below = [image for image in look.images_below[place] if image not in asked.images]
         names = Names(below, roots=(PurePosixPath(place), PurePosixPath()))
         for column in table.rows.columns:
-            values = table.rows[column].str.strip()
+            values = table.rows[column]
             if not below or sum(names.find(value) is not None for value in values[:TRIED]) * 2 < len(values[:TRIED]):
                 continue
             images = {value: image for value in set(values) if (image := names.find(value)) is not None}
@@ -175,7 +172,7 @@ def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
     left = [image for image in look.images if image not in asked.images]
     for column in table.rows.columns:
         if table.rows[column].is_unique:
-            found = several(left, set(table.rows[column].str.strip()) - {""})
+            found = several(left, set(table.rows[column]) - {""})
             if found is not None and not names_classes(column, found.images, sample):
                 of_images = table.whole.drop(columns=counting(table.rows, column, found.images))
                 yield from _of_several(found, column, left, replace(table, whole=of_images), asked, sample)
@@ -224,11 +221,11 @@ def _places(look: Look, asked: Asked) -> Iterator[tuple[str, list[ImageFolder]]]
 def _placed_by(table: pd.DataFrame, column: str, parent: str, folders: Sequence[ImageFolder], named: Fit) -> str | None:
     """The parent with ``{column}`` for the column that says in which of its folders an image lies."""
     lies_in = {name: folder.own_name for folder in folders for name in folder.names}
-    values = table[column].str.strip() + named.suffix
+    values = table[column] + named.suffix
     there = values.isin(lies_in)
     lying = values[there].map(lies_in)
     for other in table.columns:
-        if other != column and (table[other][there].str.strip() == lying).all():
+        if other != column and (table[other][there] == lying).all():
             return str(PurePosixPath(parent) / f"{{{other}}}")
     return None
 
@@ -238,10 +235,10 @@ def _from_table(
 ) -> Found:
     """known: the values that name an image."""
     rows, path = table.rows, table.path
-    called = rows[image].str.strip()
+    called = rows[image]
     lacking = ~(called.isin(known) | called.isin([f"{name}{named.suffix}" for name in known]))
     if labels.separator is None:
-        lacking |= (rows[list(labels.columns)].apply(lambda column: column.str.strip()) == "").any(axis=1)
+        lacking |= (rows[list(labels.columns)] == "").any(axis=1)
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
     answer = _answer(rows, image, labels, named, asked)
     group = _group(rows, {image, answer, *labels.columns}) or _body(called[~lacking])
@@ -254,7 +251,7 @@ def _from_table(
         "group": group,
         "answer": answer,
         "incomplete": incomplete,
-        "where": table.where,
+        "where": (table.parts.column, table.parts.train) if table.parts else (),
     }
     source: CsvLabels | CsvColumns | CsvNumbers
     column = labels.columns[0] if len(labels.columns) == 1 else ""
@@ -262,13 +259,13 @@ def _from_table(
         source = CsvNumbers(path, values=labels.columns, **rest)
         said = f"numbers in {', '.join(map(repr, labels.columns[:5]))}"
     elif not column:
-        target = labels.target or ("single" if labels.single else "multi")
-        source = CsvColumns(path, labels=labels.columns, target=target, **rest)
+        source = CsvColumns(path, labels=labels.columns, target=labels.target, **rest)
         ones = {"single": "just one of them 1 in a row", "multi": "any number of them 1 in a row"}
-        said = f"a column for each of {len(labels.columns)} classes, {ones.get(target, 'fractions that tell how much')}"
+        how = ones.get(labels.target, "fractions that tell how much")
+        said = f"a column for each of {len(labels.columns)} classes, {how}"
     else:
         source = CsvLabels(path, label=column, separator=labels.separator, **rest)
-        what = "classes" if labels.single else f"tags with {labels.separator!r} between them"
+        what = "classes" if labels.separator is None else f"tags with {labels.separator!r} between them"
         said = f"{len(labels.classes)} {what} in {column!r}"
     joined = f", joined with {table.join}," if table.join else ""
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
@@ -304,7 +301,7 @@ def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
     """The column that says which images belong together: those of one patient, not only of one of its series."""
     counts: dict[str, int] = {}
     for column in table.columns:
-        values = table[column].str.strip()
+        values = table[column]
         named = column not in taken and re.search(GROUP_NAMES, column)
         if named and not (values == "").any() and FEWEST_GROUPS <= values.nunique() < len(values):
             counts[column] = values.nunique()
@@ -350,7 +347,8 @@ def _in_names(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """Classes at the beginning or the end of the images' names; numbers only if the sample submission has them."""
     for folder in (folder for folder in look.image_folders if folder != asked.folder):
         stems = [PurePosixPath(name).stem for name in folder.names]
-        suffix = folder.suffixes.pop() if len(folder.suffixes) == 1 else ".*"
+        suffixes = {PurePosixPath(name).suffix for name in folder.names}
+        suffix = suffixes.pop() if len(suffixes) == 1 else ".*"
         for separator in (".", "_", "-", " "):
             tokens = [stem.split(separator) for stem in stems]
             for index, pattern in ((0, f"{{label}}{separator}*"), (-1, f"*{separator}{{label}}")):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from comp.declare.forms import ProbabilityPerRow
 from comp.declare.labels.columns import CsvColumns
 from comp.declare.labels.csv import widened
 from comp.declare.labels.table import LabelSource
@@ -28,10 +27,6 @@ class LongForm:
     row: str
     classes: Sequence[str]
     tables: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def form(self) -> ProbabilityPerRow:
-        return ProbabilityPerRow(self.classes, row=self.row)
 
     def source(self, found: LabelSource) -> LabelSource:
         """What reads the labels that were found in tables made wide."""
@@ -80,4 +75,4 @@ def _value_of(table: pd.DataFrame, column: str, long: LongForm) -> str | None:
     if column not in table or len(others) != 1:
         return None
     endings = tuple(long.row.replace("{id}", "").replace("{class}", name) for name in long.classes)
-    return others[0] if table[column].str.strip().str.endswith(endings).all() else None
+    return others[0] if table[column].str.endswith(endings).all() else None

@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from comp.declare.labels.coco import Annotated, annotated
-from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in, wrong_said
+from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in, trimmed, wrong_said
 from comp.declare.labels.files import IMAGE_SUFFIXES, READ_BY, walked
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
@@ -51,17 +51,13 @@ class ImageFolder:
     def own_name(self) -> str:
         return PurePosixPath(self.path).name
 
-    @property
-    def suffixes(self) -> set[str]:
-        return {PurePosixPath(name).suffix for name in self.names}
-
 
 @dataclass(frozen=True)
 class Look:
     """A competition's files, as they lie once everything is unpacked in one folder.
 
     files: paths with ``/``; of a large folder maybe only some. folders: all folders, also those not looked into.
-    whole: no file is left out. tables: the CSVs, all text, by path. pixels: width and height of an image.
+    whole: no file is left out. tables: the CSVs, all trimmed text, by path. pixels: width and height of an image.
     annotations: what the JSONs of images and categories say, by path. aside: why tables were not looked at, by path.
     title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
     has_up: whether the images may have an up, as far as is known.
@@ -195,9 +191,9 @@ class Told:
         path = brought()
         try:
             if not is_json:
-                self.tables[name] = read_table(path)
+                self.tables[name] = trimmed(read_table(path))
             elif (records := _records(path)) is not None:
-                self.tables[name] = records
+                self.tables[name] = trimmed(records)
             elif too_large:
                 self.aside[name] = too_large
             else:
@@ -220,7 +216,7 @@ def read_table(path: Path) -> pd.DataFrame:
     for block in read_csv_in_blocks(path, CELLS):
         if block.shape[1] >= WIDE and len(block):
             return block[:MOST_OF_WIDE]
-        shown = [str(column) for column in block if len(block) and numbers_in(block[column].iloc[0]) >= FEWEST_PIXELS]
+        shown = columns_of_pixels(block)
         block[shown] = block[shown].where(block.index.to_series().lt(MOST_OF_WIDE), "", axis=0)
         parts.append(block)
     return pd.concat(parts).rename(columns=str.strip)
@@ -236,6 +232,11 @@ def _records(path: Path) -> pd.DataFrame | None:
     if not any(isinstance(value, list) and numbers_in(str(value)) >= FEWEST_PIXELS for value in values):
         return None
     return pd.DataFrame(first).map(lambda value: str(value))
+
+
+def columns_of_pixels(table: pd.DataFrame) -> list[str]:
+    """Those that have the pixels of an image in a cell, as far as the first row tells."""
+    return [str(name) for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
 
 
 def numbers_in(text: str) -> int:

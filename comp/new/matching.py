@@ -18,7 +18,7 @@ from comp.declare.labels.files import IMAGE_SUFFIXES, MOST, TestImages
 from comp.declare.labels.naming import Names
 from comp.declare.own_images import HiddenImages
 from comp.errors import DataError
-from comp.new.look import FEWEST_PIXELS, IS_TEST, ImageFolder, Look, numbers_in
+from comp.new.look import IS_TEST, ImageFolder, Look, columns_of_pixels
 from comp.new.sample import SampleTable
 from comp.new.several import COUNTED, by_template, made_of, several
 
@@ -132,8 +132,11 @@ def _incomplete(found: Asked, sample: SampleTable) -> Asked:
 
 
 def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
-    for path, table in look.tables.items() if not look.image_folders else ():
-        cells = [name for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
+    """Raise DataError, with what may have them, where there are no images among the files."""
+    if look.image_folders:
+        return
+    for path, table in look.tables.items():
+        cells = columns_of_pixels(table)
         if cells and sample is not None:
             raise DataError(
                 f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has those that "
@@ -145,12 +148,11 @@ def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
                 f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission that asks for "
                 "some; write sample_submission.csv with an id, counted from 1, and any answer for each row to predict."
             )
-    if not look.image_folders:
-        raise DataError(
-            f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
-            "declare a PixelTable where they are rows of a table, or write them out as PNG or .npy "
-            "(docs/bring-your-own.md), and if a data set has them, put both into one folder; then name it with --data."
-        )
+    raise DataError(
+        f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
+        "declare a PixelTable where they are rows of a table, or write them out as PNG or .npy "
+        "(docs/bring-your-own.md), and if a data set has them, put both into one folder; then name it with --data."
+    )
 
 
 def kinds_of(look: Look) -> str:
@@ -252,7 +254,7 @@ def _naming(look: Look, sample: SampleTable, ids: set[str]) -> Iterator[tuple[st
     """Each table that has the ids: its path, their column, and the rows that have them."""
     for path, table in look.tables.items():
         for key in table.columns if path != sample.path else ():
-            values = table[key].str.strip()
+            values = table[key]
             if ids <= set(values):
                 yield path, str(key), table[values.isin(ids)]
 
@@ -302,11 +304,11 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     for path, key, some in _naming(look, sample, ids):
         rows = some.drop_duplicates()
         columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
-        named_by = {column: set(rows[column].str.strip()) for column in columns}
+        named_by = {column: set(rows[column]) for column in columns}
         elsewhere = {
             str(name) for other, table in look.tables.items() if other not in (path, sample.path) for name in table
         }
-        made = made_of(some[key].str.strip(), some[[name for name in some if name != key and name in elsewhere]])
+        made = made_of(some[key], some[[name for name in some if name != key and name in elsewhere]])
         if _apart(look, named_by.values()):
             continue
         for column, values in named_by.items():
@@ -354,10 +356,10 @@ def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> boo
     if IS_TEST.search(place):
         return False
     others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)
-    return "train" in place.lower() or any(set(values) <= set(column.str.strip()) for column in others)
+    return "train" in place.lower() or any(set(values) <= set(column) for column in others)
 
 
 def _by_column(rows: pd.DataFrame, folder: ImageFolder) -> str:
     """The folder, or its parent with ``{column}`` where a column has its name: other rows may lie beside it."""
-    alike = [column for column in rows.columns if (rows[column].str.strip() == folder.own_name).all()]
+    alike = [column for column in rows.columns if (rows[column] == folder.own_name).all()]
     return str(PurePosixPath(folder.parent) / f"{{{alike[0]}}}") if alike else folder.path

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from comp.declare.labels.files import READ_BY, Folders, TestImages
-from comp.declare.labels.table import LabelSource, in_order
+from comp.declare.labels.table import in_order
 from comp.declare.reading import PixelTable
 from comp.errors import DataError
 from comp.new.look import FEWEST_PIXELS, Look, numbers_in
@@ -84,7 +84,7 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
     ]
     suffix = ".npy" if pair.cells and not _are_bytes(train, columns) else ""
     trained = train[train[pair.where[0][0]].isin(pair.where[0][1:])] if pair.where[0] else train
-    classes = in_order(set(trained[label].str.strip()))
+    classes = in_order(set(trained[label]))
     other = sorted({one.train for one in pairs} - {pair.train, pair.test})
     doubts = (f"images in {', '.join(other)} are not trained on",) if other else ()
     if pair.where[0]:
@@ -114,7 +114,7 @@ def _pairs(tables: dict[str, pd.DataFrame], sample: SampleTable) -> Iterator[_Pa
     for path, table in tables.items():
         if (parts := parts_of(table) if cells[path] else None) is None:
             continue
-        counts = table[parts.column].str.strip().value_counts()
+        counts = table[parts.column].value_counts()
         for some in (parts.test, *((part,) for part in parts.test)):
             if sum(counts[part] for part in some) == len(sample.ids):
                 where = [parts.column, parts.train], [parts.column, *some]
@@ -142,15 +142,11 @@ def _are_bytes(table: pd.DataFrame, columns: Sequence[str]) -> bool:
     return len(columns) in (1, 3) and bool(((numbers % 1 == 0) & numbers.between(0, 255)).all())
 
 
-def reader_of(look: Look, source: LabelSource) -> str:
-    """How most of a label source's images are read."""
-    suffixes = Counter(splitext(path)[1].lower() for path in images_of(look, source))
-    return READ_BY.get(suffixes.most_common(1)[0][0], "images") if suffixes else "images"
-
-
-def images_of(look: Look, source: Any) -> list[str]:
-    """The images in a label source's folder, or below it, that end as its own do."""
+def reader_of(look: Look, source: Any) -> str:
+    """How most of the images in a label source's folder, or below it, are read, of those that end as its own do."""
     source = getattr(source, "train", source)
     pattern = getattr(source, "pattern", "") or f"{source.folder}/*{getattr(source, 'suffix', '')}"
     place, ending = re.split(r"[{*]", pattern)[0].rpartition("/")[0] or ".", splitext(pattern)[1].lower()
-    return [path for path in look.images_below.get(place, ()) if path.lower().endswith(ending.rstrip(".*"))]
+    suffixes = [splitext(path)[1].lower() for path in look.images_below.get(place, ())]
+    own = Counter(suffix for suffix in suffixes if suffix.endswith(ending.rstrip(".*")))
+    return READ_BY.get(own.most_common(1)[0][0], "images") if own else "images"

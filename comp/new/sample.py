@@ -48,7 +48,7 @@ class SampleTable:
 
     @property
     def ids(self) -> pd.Series[str]:
-        return self.table[self.id].str.strip()
+        return self.table[self.id]
 
     @property
     def columns(self) -> list[str]:
@@ -58,7 +58,7 @@ class SampleTable:
     @property
     def values(self) -> pd.Series[str]:
         """Those of the first column beside the id; none where there is no such column."""
-        return self.table[self.columns[0]].str.strip() if self.columns else pd.Series([], dtype=str)
+        return self.table[self.columns[0]] if self.columns else pd.Series([], dtype=str)
 
     @property
     def words(self) -> set[str]:
@@ -100,7 +100,7 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
         (f"{path} asks for {what} in {column!r}", what)
         for pattern, values, what in OTHER_COLUMNS
         for column in table.columns
-        if re.fullmatch(pattern, column.lower()) and table[column].str.strip().str.fullmatch(values).all()
+        if re.fullmatch(pattern, column.lower()) and table[column].str.fullmatch(values).all()
     ]
     of_metric = [
         (f"Kaggle's metric {look.metric!r} compares {what}", what)
@@ -123,7 +123,7 @@ def _id_of(look: Look, table: pd.DataFrame) -> str:
     """The first column, unless it can't have the ids and another one can."""
     called = look.image_names.union(look.images)
     unique = [str(column) for column in table.columns if table[column].is_unique]
-    shares = {column: sum(text.strip() in called for text in table[column]) / max(len(table), 1) for column in unique}
+    shares = {column: sum(text in called for text in table[column]) / max(len(table), 1) for column in unique}
     first = str(table.columns[0])
     best = max(unique, key=lambda column: shares[column], default=first)
     if first not in unique:

@@ -60,9 +60,9 @@ def by_template(paths: Sequence[str], table: pd.DataFrame) -> tuple[str, Several
     most = max(1, min(ROWS_TRIED, PATHS_TRIED // max(len(paths), 1)))
     for row in table[columns].drop_duplicates()[:most].to_dict("records"):
         left, tokens = paths, {}
-        for column, value in sorted(row.items(), key=lambda one: -len(one[1].strip())):
-            token = _token(value.strip())
-            if value.strip() and (narrowed := [path for path in left if token.search(path)]):
+        for column, value in sorted(row.items(), key=lambda one: -len(one[1])):
+            token = _token(value)
+            if value and (narrowed := [path for path in left if token.search(path)]):
                 left, tokens[column] = narrowed, token
         if len(tokens) < 2:
             continue
@@ -81,9 +81,9 @@ def made_of(values: pd.Series[str], rows: pd.DataFrame) -> str:
     """The template, like ``{patient}_{side}``, by which columns of the same rows make the values; empty without one."""
     for value, (_, row) in islice(zip(values, rows.iterrows(), strict=True), ROWS_TRIED):
         template = value
-        for column, part in sorted(row.items(), key=lambda one: -len(one[1].strip())):
-            if part.strip():
-                template = _token(part.strip()).sub(f"{{{column}}}".replace("\\", r"\\"), template, count=1)
+        for column, part in sorted(row.items(), key=lambda one: -len(one[1])):
+            if part:
+                template = _token(part).sub(f"{{{column}}}".replace("\\", r"\\"), template, count=1)
         if template.count("{") > 1 and filled(template, rows) == values.to_list():
             return template
     return ""

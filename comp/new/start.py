@@ -6,13 +6,14 @@ import json
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
-from comp.declare.competition import Competition, KaggleDataset, load_competition
+from comp.declare.checks import fits, words_for
+from comp.declare.competition import Competition, KaggleDataset, KaggleSlug, Slug, load_competition
 from comp.declare.metrics import Target, outputs_in_words
 from comp.declare.own_images import AskForAll, HideShare
 from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
@@ -33,60 +34,50 @@ TAKEN = TESTS | {"help", "setup", "demo", "lint", "format", "lock", "new"}
 MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a new competition's files are: at Kaggle, by its slug or address, or in a folder or an archive here.
-
-    datasets: data sets at Kaggle with images that the competition's own files lack.
-    """
-
-    kaggle: str | None = None
-    data: Path | None = None
-    datasets: Sequence[KaggleDataset] = ()
-
-    def __post_init__(self) -> None:
-        if not (self.kaggle or self.data):
-            raise OverrideError(
-                "A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR "
-                "(to make, KAGGLE=SLUG or DATA=DIR)."
-            )
-        if self.data and self.datasets:
-            raise OverrideError("--data has all files, so there is no --dataset beside it: leave one of them out.")
-
-    @property
-    def slug(self) -> str | None:
-        """The slug, of an address too."""
-        found = re.search(r"kaggle\.com/(?:c|competitions)/([^/?#]+)", self.kaggle or "")
-        return found[1] if found else self.kaggle
-
-
-def start(name: str, source: Source, competitions: Path, workspace: Workspace, console: Console) -> Path:
+def start(
+    name: str,
+    competitions: Path,
+    workspace: Workspace,
+    console: Console,
+    *,
+    kaggle: str | None = None,
+    data: Path | None = None,
+    datasets: Sequence[KaggleDataset] = (),
+) -> Path:
     """Write the folder of a new competition; the path of its declaration.
 
-    competitions: the folder that the new one is made in.
+    Where it is declared there already and this workspace lacks its data, those of ``data`` are put there, no more.
 
-    Where it is declared there already and this workspace lacks its data, those of ``source`` are put there, no more.
-
-    Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission or
-    images to predict, KaggleError where Kaggle is away or keeps them.
+    competitions: the folder that the new one is made in. kaggle, data: where its files are, at Kaggle by its slug or
+    address, or in a folder or an archive here. datasets: those at Kaggle with images that the competition's own files
+    lack. Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission
+    or images to predict, KaggleError where Kaggle is away or keeps them.
     """
+    if not (kaggle or data):
+        raise OverrideError(
+            "A competition's files are at Kaggle or here: give --kaggle SLUG or --data DIR "
+            "(to make, KAGGLE=SLUG or DATA=DIR)."
+        )
+    if data and datasets:
+        raise OverrideError("--data has all files, so there is no --dataset beside it: leave one of them out.")
     folder = competitions / name.replace("-", "_")
     declaration = folder / "competition.py"
-    if source.data is not None and declaration.is_file():
+    if data is not None and declaration.is_file():
         competition = load_competition(declaration)
         if not holds_files(workspace.data(competition.name)):
-            _adopt_for(competition, declaration, source.data, workspace.data(competition.name), console)
+            _adopt_for(competition, declaration, data, workspace.data(competition.name), console)
             return declaration
-    slug, here = source.slug or name, workspace.data(name)
+    address = re.search(r"kaggle\.com/(?:c|competitions)/([^/?#]+)", kaggle or "")
+    slug, here = address[1] if address else kaggle or name, workspace.data(name)
     _check_name(name, slug, folder)
-    if source.data is None:
-        look, inferred = _from_kaggle(name, slug, [dataset.handle for dataset in source.datasets], here, console)
+    if data is None:
+        look, inferred = _from_kaggle(name, slug, datasets, here, console)
     else:
-        facts = _facts(source.slug, console) if source.slug else None
-        with adopted(source.data, [slug], here, console.say):
+        facts = _facts(slug, console) if kaggle else None
+        with adopted(data, [slug], here, console.say):
             look = look_at_folder(here, facts)
             inferred = infer(look, name, slug)
-        if source.slug is None and not isinstance(inferred.competition.prepare, HideShare):
+        if not kaggle and not isinstance(inferred.competition.prepare, HideShare):
             guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
             inferred = replace(inferred, findings=(*inferred.findings, Finding("kaggle", guess, sure=False)))
     fits, verdict = _held_against_the_files(inferred.competition, look, here)
@@ -101,11 +92,9 @@ def start(name: str, source: Source, competitions: Path, workspace: Workspace, c
 
 
 def _check_name(name: str, slug: str, folder: Path) -> None:
-    for what, text, letters in (("name", name, "small letters"), ("slug in its address", slug, "letters")):
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", text.lower() if letters == "letters" else text):
-            raise DeclarationError(
-                f"A competition's {what} has {letters}, digits and single dashes, but {text!r} was given."
-            )
+    for what, text, hint in (("name", name, Slug), ("slug in its address", slug, KaggleSlug)):
+        if not fits(text, hint):
+            raise DeclarationError(f"A competition's {what} has {words_for(hint)}, but {text!r} was given.")
     if name in TAKEN:
         raise DeclarationError(f"`make {name}` does something else already; give the competition another name.")
     if folder.exists():
@@ -139,7 +128,7 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
 
 
 def _from_kaggle(
-    name: str, slug: str, datasets: Sequence[str], here: Path, console: Console
+    name: str, slug: str, datasets: Sequence[KaggleDataset], here: Path, console: Console
 ) -> tuple[Look, InferredDeclaration]:
     """By what Kaggle lists, in part, then of all files; downloaded where that can't tell, as with data sets.
 
@@ -168,7 +157,7 @@ def _from_kaggle(
                 raise
         console.say("the files were looked at in part, which was not enough; every file is being listed")
     with console.downloads() as progress:
-        fetch(lambda: kaggle, [slug, *datasets], here, progress, console.say)
+        fetch(lambda: kaggle, [slug, *(dataset.handle for dataset in datasets)], here, progress, console.say)
     look = look_at_folder(here, facts)
     return look, infer(look, name, slug, datasets)
 

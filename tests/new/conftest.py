@@ -18,12 +18,12 @@ class Layout:
     """A competition as Kaggle serves it.
 
     expects: parts of the declaration that anyone who knows the competition would write. answers: a template of the
-    truth that the sample submission doesn't tell. zipped: folders that are in archives. sample: the sample submission.
+    truth, where a submission is graded. zipped: folders that are in archives. sample: the sample submission.
     """
 
     kind: Kind
     expects: tuple[str, ...]
-    answers: str
+    answers: str = ""
     zipped: tuple[str, ...] = ()
     sample: str = "sample_submission.csv"
 
@@ -52,13 +52,11 @@ LAYOUTS = {
     "dogs-vs-cats-redux-kernels-edition": Layout(
         kind(f"{CATS_AND_DOGS} test/{{n}}.jpg", metric="Log Loss", numbers=FEW, sample="id,label: {n},0.5"),
         ('FileNames("train/{label}.*.jpg")', 'ProbabilityOf("dog")', 'TestImages("test", suffix=".jpg")', "log_loss"),
-        "id,label: {n},{half}",
         zipped=("train", "test"),
     ),
     "dogs-vs-cats": Layout(
         kind(f"{CATS_AND_DOGS} test1/{{n}}.jpg", numbers=FEW, sample="id,label: {n},0"),
         ('ClassNumber(["cat", "dog"])', 'sample_submission="sampleSubmission.csv"', 'metric="accuracy"'),
-        "id,label: {n},{half}",
         zipped=("train", "test1"),
         sample="sampleSubmission.csv",
     ),
@@ -75,7 +73,6 @@ LAYOUTS = {
             "ProbabilityPerClass()",
             'metric="log_loss"',
         ),
-        f"id,{','.join(BREEDS)}: {{hex}},{{of_breed}}",
     ),
     "cassava-leaf-disease-classification": Layout(
         kind(
@@ -91,7 +88,6 @@ LAYOUTS = {
             'TestImages("test_images", with_suffix=True)',
             "submission=ClassName()",
         ),
-        "image_id,label: {n}57.jpg,{grade}",
     ),
     "aptos2019-blindness-detection": Layout(
         kind(
@@ -107,7 +103,6 @@ LAYOUTS = {
             'metric="quadratic_kappa"',
             "submission=ClassName()",
         ),
-        "id_code,diagnosis: {hex},{grade}",
     ),
     "planet-understanding-the-amazon-from-space": Layout(
         kind(
@@ -119,7 +114,7 @@ LAYOUTS = {
             sample=f"image_name,tags: {{origin}}_{{n}},{TAGS}",
         ),
         ('separator=" "', 'TagNames(" ")', 'sample_submission="sample_submission_v2.csv"', "top_down()", "mean_f2"),
-        "image_name,tags: {origin}_{n},clear primary {tag_of_land}",
+        answers="image_name,tags: {origin}_{n},clear primary {tag_of_land}",
         sample="sample_submission_v2.csv",
     ),
     "plant-pathology-2020-fgvc7": Layout(
@@ -138,7 +133,6 @@ LAYOUTS = {
             'TestImages("images", suffix=".jpg")',
             'metric="roc_auc"',
         ),
-        "image_id,healthy,rust,scab: Test_{n},{one_hot}",
     ),
     "aerial-cactus-identification": Layout(
         kind(
@@ -154,7 +148,6 @@ LAYOUTS = {
             "top_down()",
             'metric="roc_auc"',
         ),
-        "id,has_cactus: {hex}.jpg,{half}",
         zipped=("train", "test"),
     ),
     "digit-recognizer": Layout(
@@ -166,7 +159,6 @@ LAYOUTS = {
             sample="ImageId,Label: {place},0",
         ),
         ("PixelTable(", 'Folders("prepared/train")', "upright()"),
-        "ImageId,Label: {place},{quarter}",
     ),
 }
 

@@ -41,7 +41,6 @@ def each(template, numbers):
             "Part": "Train" if n < ASKED[0] else "Test",
             "origin": ("test", "file")[n % 2],
             "breed": BREEDS[n % len(BREEDS)],
-            "of_breed": ",".join(str(int(n % len(BREEDS) == place)) for place in range(len(BREEDS))),
             "tag_of_land": LAND[n % len(LAND)],
             "hex": f"{(n + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 16**32:032x}",
             "side": ("left", "right")[n % 2],

@@ -6,6 +6,7 @@ from comp import CsvLabels, Folders
 from comp.data.preparing import all_labels
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
+from tests.declare.labels.conftest import touch
 from tests.new.templates import kind, lay_out
 
 
@@ -37,16 +38,10 @@ def test_a_table_that_names_class_folders_names_no_images(tmp_path, table, sampl
 
 
 def test_a_column_that_counts_the_images_of_each_row_is_no_label(tmp_path):
-    scans = {
-        "scans.csv": "scan,slices,state\n"
-        + "".join(f"{n},{1 + n % 3},{'ill' if n % 2 else 'well'}\n" for n in range(12))
-    }
-    files = "scans/{n}/a.png test/{n}.png"
-    for n in range(12):
-        for k in range(n % 3):
-            (tmp_path / f"scans/{n}").mkdir(parents=True, exist_ok=True)
-            (tmp_path / f"scans/{n}/{k}.png").touch()
-    found = labels_of(inferred_from(tmp_path, files, scans))
+    rows = "".join(f"{n},{1 + n % 3},{'ill' if n % 2 else 'well'}\n" for n in range(12))
+    touch(tmp_path, *(f"scans/{n}/{k}.png" for n in range(12) for k in range(n % 3)))
+    scans = {"scans.csv": f"scan,slices,state\n{rows}"}
+    found = labels_of(inferred_from(tmp_path, "scans/{n}/a.png test/{n}.png", scans))
     assert found == CsvLabels("scans.csv", image="scan", label="state", folder="scans", suffix="/*.png")
 
 

@@ -32,7 +32,7 @@ def test_columns_of_the_sample_submission_are_the_labels_before_any_other(header
 def test_without_a_sample_submission_columns_of_yes_and_no_are_tags_unless_one_is_called_a_label(no):
     rows = SCANS.replace({"0": no})
     found = labels_of(rows, "id", NO_SAMPLE, ())
-    assert (found.columns, found.single, found.target) == (("a", "b", "any"), False, None)
+    assert (found.columns, found.target) == (("a", "b", "any"), "multi")
     assert found.doubts
     assert labels_of(rows.rename(columns={"Modality": "label"}), "id", NO_SAMPLE, ()).columns == ("label",)
 
@@ -46,11 +46,11 @@ def test_columns_of_which_each_row_has_one_are_named_where_they_are_tags_among_o
 
 
 @pytest.mark.parametrize("first", [0, 1])
-@pytest.mark.parametrize(("change", "target"), [(lambda code: code, None), (lambda code: code * 2, "number")])
+@pytest.mark.parametrize(("change", "target"), [(lambda code: code, "single"), (lambda code: code * 2, "number")])
 def test_without_a_sample_submission_codes_without_a_gap_are_classes(first, change, target):
     rows = table("image,y", *(f"{number},{first + change(number % 40)}" for number in range(160)))
     found = labels_of(rows, "image", NO_SAMPLE, ())
-    assert (found.target, len(found.classes)) == (target, 1 if target else 40)
+    assert (found.target, len(found.classes)) == (target, 40 if target == "single" else 1)
 
 
 def test_without_a_sample_submission_numbers_that_are_there_once_each_are_no_classes():

@@ -12,6 +12,7 @@ from comp.new import look as looking
 from comp.new.at_kaggle import lifted, unpacked
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
+from tests.declare.labels.conftest import touch
 from tests.new.looking import about, declared, doubts, inferred, look, table
 from tests.new.templates import ASKED, bands, coco
 
@@ -168,9 +169,7 @@ def test_sides_of_one_body_are_one_group_in_what_is_read_as_well(tmp_path, calle
     labels = table("id,y", *(f"{name},{number % 5 % 2}" for number, name in enumerate(names)))
     labels.to_csv(tmp_path / "train.csv", index=False)
     files = [f"train/{name.removesuffix('.png')}.png" for name in names]
-    (tmp_path / "train").mkdir()
-    for file in files:
-        (tmp_path / file).touch()
+    touch(tmp_path, *files)
     found = look(f"{' '.join(files)} test/90.png", train=labels, sample_submission=table("id,y", "90,0.5"))
     result = infer(found, "mine", "mine")
     read = result.competition.labels.read(tmp_path)
@@ -320,10 +319,7 @@ def test_a_table_that_was_set_aside_is_named_where_pixels_to_predict_are_missing
 def test_a_table_that_can_t_be_read_is_named_with_its_first_odd_line_where_labels_are_missing(tmp_path, sample):
     rows = [f"{number},{number % 2},{'a, b' if number == 4 else 'c'}" for number in range(8)]
     (tmp_path / "styles.csv").write_text("\n".join(["id,y,name", *rows]))
-    for number in [*range(8), 90, 91]:
-        place = tmp_path / ("test" if number > 8 and sample else "images") / f"{number}.png"
-        place.parent.mkdir(exist_ok=True)
-        place.touch()
+    touch(tmp_path, *(f"{'test' if n > 8 and sample else 'images'}/{n}.png" for n in [*range(8), 90, 91]))
     if sample:
         (tmp_path / "sample_submission.csv").write_text(sample)
     with pytest.raises(DataError, match=r"styles\.csv can't be read as a CSV: line 6 has 4 values"):

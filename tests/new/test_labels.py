@@ -10,6 +10,7 @@ from comp.declare.labels.files import Folders
 from comp.errors import DataError
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
+from tests.declare.labels.conftest import touch
 from tests.new.looking import about, declared, doubts, inferred
 from tests.new.templates import ASKED, TRAINED
 
@@ -68,10 +69,7 @@ def test_a_folder_is_shared_where_images_to_predict_lie_in_it(folder, tested, sh
 
 @pytest.mark.parametrize(("name", "suffix"), [("{}", ".png"), ("{}-1", "-*.png")])
 def test_few_ids_without_an_image_are_predicted_without_one(tmp_path, name, suffix):
-    for number in range(60):
-        part = tmp_path / ("train" if number < 30 else "test") / f"{name.format(number)}.png"
-        part.parent.mkdir(exist_ok=True)
-        part.touch()
+    touch(tmp_path, *(f"{'train' if n < 30 else 'test'}/{name.format(n)}.png" for n in range(60)))
     (tmp_path / "train.csv").write_text("\n".join(["id,y", *(f"{number},{'ab'[number % 2]}" for number in range(30))]))
     (tmp_path / "sample_submission.csv").write_text("\n".join(["id,y", *(f"{number},a" for number in range(30, 61))]))
     found = infer(look_at_folder(tmp_path), "mine", "mine")

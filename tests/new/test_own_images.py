@@ -13,7 +13,7 @@ from comp.data.tables import read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named, load_competition
 from comp.kaggle.sources import is_here, kaggle_of
 from comp.kaggle.submitting import submit, wait_for_score
-from comp.new.start import Source, start
+from comp.new.start import start
 from comp.training.prepared import which_validate
 from tests.declare.labels.conftest import touch
 from tests.new.templates import kind, lay_out
@@ -32,9 +32,8 @@ def started(tmp_path, workspace, monkeypatch):
         lay_out(kind(files, **{"sample": None, "numbers": {"": range(count)}, **others}), tmp_path / "mine")
         console = Console()
         monkeypatch.setattr(console, "say", said.append)
-        competition = load_competition(
-            start("mine", Source(data=tmp_path / "mine"), tmp_path / "plugins", workspace, console)
-        )
+        written = start("mine", tmp_path / "plugins", workspace, console, data=tmp_path / "mine")
+        competition = load_competition(written)
         return competition, read_tables(competition, workspace.data("mine"))
 
     begin.said = said

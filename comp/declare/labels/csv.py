@@ -77,6 +77,12 @@ def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
             yield _named(frame, names)
 
 
+def trimmed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without spaces around the values."""
+    texts: pd.DataFrame = rows.apply(lambda column: column.str.strip())
+    return texts
+
+
 def chosen(rows: pd.DataFrame, where: Sequence[str], path: Path) -> pd.DataFrame:
     """The rows that have the values in the column of ``where``; raises DataError where there are none."""
     found = rows[rows[where[0]].str.strip().isin(where[1:])] if where else rows

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from comp.declare.checks import Declared, matching
 from comp.declare.labels.table import table
@@ -48,11 +48,10 @@ class FileNames(Declared):
     target: ClassVar[Target] = "single"
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
-        once = Path(self.pattern).name.count("{label}") == self.pattern.count("{label}") == 1
-        yield "pattern", not once, "a path whose file name has {label} in it once"
-        answers = self.pattern.count("{answer}")
-        most = min(Path(self.pattern).name.count("{answer}"), 1)
-        yield "pattern", answers > most, "a path whose file name has {answer} in it once, if at all"
+        texts = self.pattern, Path(self.pattern).name
+        labels, answers = ([text.count(part) for text in texts] for part in ("{label}", "{answer}"))
+        is_wrong = labels != [1, 1] or answers not in ([0, 0], [1, 1])
+        yield "pattern", is_wrong, "a path whose file name has {label} in it once, and {answer} once or not at all"
 
     def read(self, folder: Path) -> pd.DataFrame:
         pattern = Path(self.pattern)
@@ -175,8 +174,7 @@ class TestImages(Declared):
     def read(self, folder: Path) -> pd.DataFrame:
         """The table of the test images: ``id`` and ``path``, and ``answer`` where one has several."""
         if "*" in self.suffix:
-            found = images_of_answers(folder / str(self.folder), self.suffix)
-            return table(id=found.ids, path=found.paths, answer=found.answers)
+            return table(**images_of_answers(folder / str(self.folder), self.suffix))
         places = [folder / place for place in ([self.folder] if isinstance(self.folder, str) else self.folder)]
         places = [place for place in places if place.is_dir() or not self.hidden]
         listed = [images_in(place, self.suffix) for place in places]
@@ -218,14 +216,6 @@ class TestImages(Declared):
         return table(notes, id=[*test["id"], *missing], path=[*test["path"], *paths], answer=answers)
 
 
-class AnswerImages(NamedTuple):
-    """Images by their ids, which are their places in a folder without suffix, and what each belongs to."""
-
-    ids: list[str]
-    paths: list[str]
-    answers: list[str]
-
-
 def images_below(folder: Path, suffix: str = "") -> Iterator[str]:
     """The paths of all images in a folder and in those below it, in order; hidden ones are none.
 
@@ -251,8 +241,10 @@ def walked(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
         yield place, inside, sorted(name for name in names if name[0] != ".")
 
 
-def images_of_answers(folder: Path, suffix: str, depth: int = 0) -> AnswerImages:
+def images_of_answers(folder: Path, suffix: str, depth: int = 0) -> dict[str, list[str]]:
     """The images whose place in a folder is the name of an answer, the longest that fits, and then the suffix.
+
+    They are the columns of a table: ``id``, their places without suffix, ``path`` and ``answer``.
 
     suffix: with ``*`` for anything within one name. depth: of the folders in an answer's name. Raises DataError where
     there are none.
@@ -266,7 +258,7 @@ def images_of_answers(folder: Path, suffix: str, depth: int = 0) -> AnswerImages
         raise DataError(f"{folder} holds no images that end in {suffix!r}; check it in competition.py.")
     names = [match[0] for match in matches]
     ids = [name.removesuffix(PurePath(name).suffix) for name in names]
-    return AnswerImages(ids, placed(folder, names), [match[1] for match in matches])
+    return {"id": ids, "path": placed(folder, names), "answer": [match[1] for match in matches]}
 
 
 def images_in(folder: Path, suffix: str = "") -> tuple[list[str], list[str], list[str]]:

@@ -65,10 +65,6 @@ class Names:
         return known
 
 
-def _as_it_is(text: str) -> str:
-    return text
-
-
 def _bare(text: str) -> str:
     """Without the suffix of an image."""
     start, suffix = splitext(text)
@@ -84,7 +80,7 @@ def _as_counted(text: str) -> str:
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", _folded(text)))
 
 
-KEYS: tuple[Key, ...] = (_as_it_is, _bare, _folded, _as_counted)
+KEYS: tuple[Key, ...] = (str, _bare, _folded, _as_counted)
 
 
 def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from comp.declare.checks import Declared
-from comp.declare.labels.csv import Where, chosen, read_csv, widened
+from comp.declare.labels.csv import Where, chosen, read_csv, trimmed, widened
 from comp.declare.labels.files import (
     IMAGE_SUFFIXES,
     READ_BY,
@@ -124,28 +124,28 @@ def read_rows(
     if separator is not None and not rows[source.image].is_unique:
         joined = {column: separator.join if column in labels else "first" for column in rows}
         rows = rows.groupby([source.image, *answering], sort=False).agg(joined).reset_index(drop=True)
-    count, called = len(rows), rows[source.image]
+    called = rows[source.image]
     if source.incomplete:
         rows = rows[rows[source.image].str.strip() != ""]
+    notes: list[str] = []
     if "*" in source.suffix:
-        rows, names, paths, notes = _several_images(source, folder / source.folder, rows)
+        rows, names, paths = _several_images(source, folder / source.folder, rows)
     else:
         names, paths, notes = _find_images(source, folder, rows[source.image], filled(source.folder, rows))
     if source.incomplete:
         needed = list(labels) if separator is None else []
-        labelled = (rows[needed].apply(lambda column: column.str.strip()) != "").all(axis=1)
+        labelled = (trimmed(rows[needed]) != "").all(axis=1)
         # A Path of each would take longer. An empty list would choose no columns.
         there = np.array([has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)], dtype=bool)  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
-        if len(rows) < count:
-            some = f"{source.csv}: {count - len(rows)} of {count} rows have no label or no image"
-            first = called[~called.index.isin(rows.index)].iloc[0]
-            notes.append(f"{some}, the first {first!r}, and are left out")
+        if len(left := called[~called.index.isin(rows.index)]):
+            some = f"{source.csv}: {len(left)} of {len(called)} rows have no label or no image"
+            notes.append(f"{some}, the first {left.iloc[0]!r}, and are left out")
     notes += read
     for column in (*labels, *grouped):
-        trimmed = rows[column].str.strip()
-        notes += _trimmed(source.csv, rows[column], trimmed)
-        rows[column] = trimmed
+        values = rows[column].str.strip()
+        notes += _trimmed(source.csv, rows[column], values)
+        rows[column] = values
     rows = rows.set_axis(names, axis=0)
     for column in (*grouped, *answering):
         require_filled(source.csv, rows, column)
@@ -171,7 +171,7 @@ def _joined(source: Rows, folder: Path, wanted: Sequence[str]) -> pd.DataFrame:
             f"and {', '.join(other.columns)}."
         )
     for part in (rows, other):
-        part[shared] = part[shared].apply(lambda column: column.str.strip())
+        part[shared] = trimmed(part[shared])
     whole = rows.merge(other, on=shared, how="left").fillna("")
     whole.attrs["notes"] = [*rows.attrs["notes"], *other.attrs["notes"]]
     return whole
@@ -209,31 +209,27 @@ def whole_names(pattern: str) -> re.Pattern[str]:
     return re.compile(f"^(?:{pattern})(?:{suffixes})?$", re.IGNORECASE)
 
 
-def _several_images(
-    source: Rows, place: Path, rows: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.Index[str], list[str], list[str]]:
-    """A row for each image of a row, the images' names and files, and what was put up with."""
+def _several_images(source: Rows, place: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index[str], list[str]]:
+    """A row for each image of a row, and the images' names and files."""
     import pandas as pd
 
     rows = rows.assign(**{source.image: rows[source.image].str.strip()})
     if (doubled := rows[source.image].duplicated()).any():
         raise DataError(f"{source.csv} has two rows of {rows[source.image][doubled].iloc[0]!r}; remove one.")
     found = images_of_answers(place, source.suffix, source.image.count("/"))
-    places = pd.Index(rows[source.image]).get_indexer(pd.Index(found.answers))
-    missing = rows[source.image][~rows[source.image].isin(found.answers)]
-    lacking = f"{len(missing)} of {len(rows)} rows of {source.csv} have no image" if len(missing) else ""
-    if lacking and not source.incomplete:
+    places = pd.Index(rows[source.image]).get_indexer(pd.Index(found["answer"]))
+    missing = rows[source.image][~rows[source.image].isin(found["answer"])]
+    if len(missing) and not source.incomplete:
         raise DataError(
-            f"{lacking}, the first {place / (missing.iloc[0] + source.suffix)}; check `folder` and `suffix`, or "
-            "download the data again."
+            f"{len(missing)} of {len(rows)} rows of {source.csv} have no image, the first "
+            f"{place / (missing.iloc[0] + source.suffix)}; check `folder` and `suffix`, or download the data again."
         )
     kept = [number for number, row in enumerate(places) if row >= 0]
     if len(kept) < len(places) and not (source.shared or source.incomplete):
-        unlabelled = next(path for path, row in zip(found.paths, places, strict=True) if row < 0)
+        unlabelled = next(path for path, row in zip(found["path"], places, strict=True) if row < 0)
         raise DataError(_unlabelled(source, len(places) - len(kept), unlabelled))
-    ids, paths = ([values[number] for number in kept] for values in (found.ids, found.paths))
-    notes = [f"{lacking}, the first {missing.iloc[0]!r}, and are left out"] if lacking else []
-    return rows.iloc[places[kept]], pd.Index(ids), paths, notes
+    ids, paths = ([values[number] for number in kept] for values in (found["id"], found["path"]))
+    return rows.iloc[places[kept]], pd.Index(ids), paths
 
 
 def _unlabelled(source: Rows, count: int, first: object) -> str:
@@ -330,10 +326,8 @@ def require_filled(csv: str, rows: pd.DataFrame, column: str) -> None:
         raise DataError(f"{csv} gives image {image!r} an empty {column!r}; fill it in or remove the row.")
 
 
-def _trimmed(csv: str, values: pd.Series[str], trimmed: pd.Series[str]) -> list[str]:
-    changed = values[values != trimmed]
-    if changed.empty:
-        return []
-    return [
-        f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first {changed.iloc[0]!r}"
-    ]
+def _trimmed(csv: str, values: pd.Series[str], without: pd.Series[str]) -> list[str]:
+    """A line that says which values had spaces around them, if any had."""
+    changed = values[values != without]
+    said = f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first"
+    return [f"{said} {changed.iloc[0]!r}"] if len(changed) else []

@@ -67,8 +67,11 @@ def test_images_belong_to_the_answers_that_the_declaration_names(tmp_path, sourc
     assert ("label" in frame) == hasattr(source, "target")
 
 
-@pytest.mark.parametrize(("lines", "answers"), [([*BY_FOLDER, "c,no"], ["a", "b"]), (["who,sick", "c,no"], [])])
-def test_rows_without_an_image_may_be_left_out(tmp_path, lines, answers):
+@pytest.mark.parametrize(
+    ("lines", "answers"),
+    [([*BY_FOLDER, "c,no"], ["a", "b"]), (["who,sick", "c,no"], []), ([*BY_FOLDER[:2], "b,"], ["a"])],
+)
+def test_rows_without_an_image_or_a_label_may_be_left_out_and_are_counted(tmp_path, lines, answers):
     frame = table_of(replace(A_ROW_EACH, incomplete=True), tmp_path, *lines, images=FOLDERS)
     assert sorted(set(frame["answer"])) == answers
     assert any(f"1 of {len(lines) - 1} rows" in note for note in frame.attrs["notes"])
