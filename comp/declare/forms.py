@@ -112,10 +112,10 @@ class ProbabilityPerRow(Declared):
     labels: the names of the classes. row: how an id names image and class.
     """
 
-    labels: Annotated[Sequence[str], between(2), "the names of at least two classes"]
+    labels: Annotated[Sequence[str], between(2), "a list of at least two names"]
     row: RowName = "{id}_{class}"
     takes: ClassVar[Kind] = "probabilities"
-    targets: ClassVar[tuple[Target, ...]] = ("multi", "fractions")
+    targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["probabilities"]
 
     def parts(self, ids: pd.Series[str]) -> pd.DataFrame:
         """The image and the class of each row, in columns 0 and 1."""
@@ -130,6 +130,17 @@ class ProbabilityPerRow(Declared):
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
         return tuple(label for label in self.labels if label in frames[0])
+
+
+@dataclass(frozen=True)
+class NumberPerRow(ProbabilityPerRow):
+    """The same of numbers (csiro-biomass: ``ID1011__Dry_Green_g,16.2``)."""
+
+    takes: ClassVar[Kind] = "numbers"
+    targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["numbers"]
+
+    def decode(self, frame: pd.DataFrame, _classes: Sequence[str]) -> Predictions:
+        return _numbers(frame)
 
 
 @dataclass(frozen=True)
@@ -244,9 +255,8 @@ class TopClasses(_Separated):
         ranking = np.full((len(frame), self.count), -1)
         for number, row in enumerate(_numbered(self._rows(frame), classes)):
             if len(row) > self.count:
-                raise SubmissionError(
-                    f"A row should have {self.count} classes at most, but {_only(frame).iloc[number]!r} was found."
-                )
+                odd = _only(frame).iloc[number]
+                raise SubmissionError(f"A row should have {self.count} classes at most, but {odd!r} was found.")
             ranking[number, : len(row)] = row
         return ranking
 
@@ -269,10 +279,8 @@ class ClassWithConfidence(_Separated):
         import pandas as pd
 
         rows = self._rows(frame)
-        if odd := next((row for row in rows if len(row) > 2), None):
-            raise SubmissionError(
-                f"A row should have a class and its confidence, but {self.separator.join(odd)!r} was found."
-            )
+        if odd := next((self.separator.join(row) for row in rows if len(row) > 2), None):
+            raise SubmissionError(f"A row should have a class and its confidence, but {odd!r} was found.")
         known = [row[0] if row else -1 for row in _numbered((row[:1] for row in rows), classes)]
         # The answers themselves are sure.
         confidences = [row[1] if len(row) > 1 else str(len(row)) for row in rows]
@@ -284,7 +292,7 @@ class Numbers:
     """A column per number, named as they are, in the sample submission's order; a single one whatever its name."""
 
     takes: ClassVar[Kind] = "numbers"
-    targets: ClassVar[tuple[Target, ...]] = ("number", "shares", "fractions")
+    targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["numbers"]
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         if len(classes) == 1:
@@ -303,7 +311,7 @@ class Numbers:
 
 
 OF_PROBABILITIES = (ProbabilityOf, ProbabilityPerClass, ProbabilityPerRow, ClassWithConfidence)
-OF_NAMES = (ClassName, ClassNumber, TagNames, TopClasses, Numbers)
+OF_NAMES = (ClassName, ClassNumber, TagNames, TopClasses, Numbers, NumberPerRow)
 FORMS = {form.__name__: form for form in (*OF_PROBABILITIES, *OF_NAMES)}
 
 

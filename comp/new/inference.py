@@ -14,6 +14,7 @@ from comp.declare.forms import (
     ClassName,
     ClassNumber,
     ClassWithConfidence,
+    NumberPerRow,
     Numbers,
     ProbabilityOf,
     ProbabilityPerClass,
@@ -87,8 +88,12 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     form, form_seen, sure = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])
     if long is not None:
         labels = replace(labels, source=long.source(labels.source))
-        form, sure = ProbabilityPerRow(long.classes, row=long.row), True
-        form_seen = f"a probability in a row for each image and class, called {long.row}"
+        numbers, sure = form.takes == "numbers", True
+        form = (NumberPerRow if numbers else ProbabilityPerRow)(long.classes, row=long.row)
+        what = (
+            "number in a row for each image and number" if numbers else "probability in a row for each image and class"
+        )
+        form_seen = f"a {what}, called {long.row}"
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)
     unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"
@@ -250,7 +255,7 @@ def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Findi
 
 
 def _guessed_metric(labels: Found, form: SubmissionForm, look: Look) -> str:
-    if isinstance(form, (TagNames, Numbers, TopClasses, ClassWithConfidence)):
+    if isinstance(form, (TagNames, Numbers, NumberPerRow, TopClasses, ClassWithConfidence)):
         return {"tags": "mean_f1", "numbers": "rmse", "ranking": "map_at_k", "confidence": "gap"}[form.takes]
     if isinstance(form, ProbabilityOf):
         return "roc_auc" if set(labels.classes) == {"0", "1"} else "log_loss"

@@ -1,4 +1,4 @@
-"""Tables in long form, with a row for each image and class, made wide: a row for each image."""
+"""Tables in long form, with a row for each image and class, or number, made wide: a row for each image."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
-from comp.declare.labels.columns import CsvColumns
-from comp.declare.labels.csv import widened
+from comp.declare.labels.columns import CsvColumns, LongRows
+from comp.declare.labels.csv import parts_of_rows, widened
 from comp.declare.labels.table import LabelSource
 from comp.new.look import Look
 from comp.new.sample import SampleTable
@@ -30,9 +30,10 @@ class LongForm:
 
     def source(self, found: LabelSource) -> LabelSource:
         """What reads the labels that were found in tables made wide."""
-        if not isinstance(found, CsvColumns) or found.csv not in self.tables:
+        if not isinstance(found, LongRows) or found.csv not in self.tables:
             return found
-        return replace(found, target="multi", row=self.row, value=self.tables[found.csv])
+        long = replace(found, row=self.row, value=self.tables[found.csv])
+        return replace(long, target="multi") if isinstance(long, CsvColumns) else long
 
 
 def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongForm | None]:
@@ -58,7 +59,7 @@ def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongF
 
 def _ways(ids: pd.Series[str]) -> Iterator[LongForm]:
     """How each id can be an image and a class, each with each: at one of its marks, from the right or the left."""
-    for mark in "_-. ":
+    for mark in ("__", "_", "-", ".", " "):
         pieces = ids.str.split(mark)
         for place in (-1, 1, -2, 2, -3, 3):
             if (ids.str.count(re.escape(mark)) < abs(place)).any():
@@ -70,9 +71,14 @@ def _ways(ids: pd.Series[str]) -> Iterator[LongForm]:
 
 
 def _value_of(table: pd.DataFrame, column: str, long: LongForm) -> str | None:
-    """The only column beside that of the ids, where these have the same classes."""
-    others = [str(name) for name in table if name != column]
-    if column not in table or len(others) != 1:
-        return None
+    """The only column that tells more than image and class do, where the ids have these classes."""
     endings = tuple(long.row.replace("{id}", "").replace("{class}", name) for name in long.classes)
-    return others[0] if table[column].str.endswith(endings).all() else None
+    if column not in table or not table[column].str.endswith(endings).all():
+        return None
+    parts = parts_of_rows(table[column], long.row, long.classes)
+    others = [str(name) for name in table if name != column]
+    if len(others) > 1:
+        others = [
+            name for name in others if all((table[name].groupby(part).nunique() > 1).any() for _, part in parts.items())
+        ]
+    return others[0] if len(others) == 1 else None

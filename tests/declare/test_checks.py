@@ -46,6 +46,7 @@ RIGHT = {
     "ProbabilityOf": {"label": "cat"},
     "ProbabilityPerClass": {},
     "ProbabilityPerRow": {"labels": ["cat", "dog"]},
+    "NumberPerRow": {"labels": ["cat", "dog"]},
     "ClassNumber": {"labels": ["cat", "dog"]},
     "TagNames": {},
     "TopClasses": {"count": 5},
@@ -89,7 +90,7 @@ WRONG = {
     "CsvLabels": {**WRONG_IN_CSV, "label": 0, "separator": ""},
     "CsvColumns": {**WRONG_IN_CSV, "labels": ["a"], "target": "tags", "row": "{id}", "value": "x"},
     "Columns": {"train": "", "test": None, "image": 3, "numbers": (), "categories": "sex", "dropout": 1},
-    "CsvNumbers": {**WRONG_IN_CSV, "values": [], "bounds": (2, 1)},
+    "CsvNumbers": {**WRONG_IN_CSV, "values": [], "bounds": (2, 1), "row": "{id}", "value": "x"},
     "CsvImages": {
         field: WRONG_IN_CSV[field] for field in ("csv", "image", "folder", "suffix", "answer", "where", "join")
     },
@@ -101,6 +102,7 @@ WRONG = {
     "ProbabilityOf": {"label": ""},
     "ProbabilityPerClass": {"column": "label"},
     "ProbabilityPerRow": {"labels": ["cat"], "row": "{class}"},
+    "NumberPerRow": {"labels": ["cat"], "row": "{id}"},
     "ClassNumber": {"labels": ["cat"]},
     "TagNames": {"separator": ""},
     "TopClasses": {"count": 0, "separator": ""},

@@ -117,6 +117,14 @@ LABELS = {
         train="uid,any,epi,sub: {n},{bits}",
         sample="row_id,fractured: {n}_{name},0.5",
     ),
+    "a row for each image and number": kind(
+        "{part}/ID{n}.jpg",
+        metric="Weighted R2",
+        truth=("ID5", {"any": 51.5, "epi": 50.5, "sub": 51.5}),
+        train="sample_id,image_path,state,target_name,target: ID{n}__{name},train/ID{n}.jpg,{third},{name},{n}{bit}.5",
+        test="sample_id,image_path,target_name: ID{n}__{name},test/ID{n}.jpg,{name}",
+        sample="sample_id,target: ID{n}__{name},0.0",
+    ),
 }
 
 IMAGES = {

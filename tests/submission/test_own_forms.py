@@ -1,10 +1,10 @@
-"""Forms of one's own, whose ids may name an image and a column."""
+"""Forms whose ids name an image and a column, and forms of one's own."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from comp import CsvLabels, Folders, ProbabilityPerClass
+from comp import CsvLabels, Folders, LabelFunction, NumberPerRow, ProbabilityPerClass, ProbabilityPerRow
 from comp.declare.labels.csv import read_csv
 from comp.errors import DeclarationError, SubmissionError
 from comp.submission.submission import (
@@ -61,6 +61,34 @@ def test_an_id_in_which_a_form_of_one_s_own_finds_another_class_is_refused(tmp_p
     sample = read_sample_submission(path, form=competition.submission)
     with pytest.raises(SubmissionError, match="'cow'"):
         build_submission(competition, CLASSES, sample, ["a"], np.full((1, 3), 1 / 3))
+
+
+@pytest.mark.parametrize(
+    ("target", "form", "metric", "predictions", "answers"),
+    [
+        ("single", ProbabilityPerRow(CLASSES, row="{id}:{class}"), "log_loss", [[0.5, 0.3, 0.2]] * 2, [[1, 0, 0]] * 2),
+        ("multi", ProbabilityPerRow(CLASSES, row="{id}:{class}"), "log_loss", [[0.9, 0.3, 0.2]] * 2, [[1, 0, 0]] * 2),
+        ("number", NumberPerRow(CLASSES, row="{id}:{class}"), "mae", [[2, -1.5, 40]] * 2, [[2, -1.5, 41]] * 2),
+    ],
+)
+def test_each_image_and_class_or_number_has_a_row(tmp_path, target, form, metric, predictions, answers):
+    competition = declare(labels=LabelFunction(str, target), submission=form, metric=metric)
+    path, ids = tmp_path / "sample_submission.csv", [f"{name}:{one}" for one in CLASSES[::-1] for name in "ba"]
+    path.write_text("\n".join(["id,value", *(f"{one},0" for one in ids)]))
+    sample = read_sample_submission(path, form=form)
+    made, exact = (
+        build_submission(competition, CLASSES, sample, ["a", "b"], np.array(values))
+        for values in (predictions, answers)
+    )
+    write_submission(made, tmp_path / "made.csv")
+    check_submission(competition, CLASSES, sample, tmp_path / "made.csv")
+    rows = read_csv(tmp_path / "made.csv")
+    assert rows["id"].to_list() == ids
+    assert rows["value"].astype(float).to_list() == [predictions[0][place] for place in (2, 2, 1, 1, 0, 0)]
+    truth = pd.concat(exact.blocks()).astype(str).iloc[::-1]
+    targets = np.array(answers).argmax(axis=1) if target == "single" else np.array(answers)
+    expected = competition.scoring(targets, np.array(predictions, float))
+    assert grader(competition)(truth, rows) == pytest.approx(expected)
 
 
 class Questions:

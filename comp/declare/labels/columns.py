@@ -66,19 +66,13 @@ class CsvLabels(Rows):
 
 
 @dataclass(frozen=True)
-class CsvColumns(Rows):
-    """Labels in a CSV that has a column for each class (plant-pathology: ``healthy,rust,scab,…``).
+class LongRows(Rows):
+    """Images with several values, each in a column or in a row of its own.
 
-    labels: the names of these columns, which are those of the classes.
-    target: ``single`` where just one of them is 1 in every row and the others 0, or -1; ``multi`` where any number may
-        be 1; ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
-    row: how ``image`` names image and class, like ``{id}_{class}``, where each class has a row of its own; then the
-        column ``value`` has what else stands in the class's column.
-    The others: see `Rows`.
+    row: how ``image`` names image and value, like ``{id}_{class}``, where each value has a row; then the column
+        ``value`` has what else stands in the columns of these names.
     """
 
-    labels: Annotated[Sequence[str], between(2), "a list of at least two columns"]
-    target: Literal["single", "multi", "shares", "fractions"] = field(default="single", kw_only=True)
     row: Literal[""] | RowName = field(default="", kw_only=True)
     value: Literal[""] | str = field(default="", kw_only=True)
 
@@ -86,6 +80,20 @@ class CsvColumns(Rows):
         yield from super().contradictions()
         yield "group", self.row and self.group, "left out beside `row`"
         yield "value", bool(self.row) != bool(self.value), "the column of the values, beside `row`"
+
+
+@dataclass(frozen=True)
+class CsvColumns(LongRows):
+    """Labels in a CSV that has a column for each class (plant-pathology: ``healthy,rust,scab,…``).
+
+    labels: the names of these columns, which are those of the classes.
+    target: ``single`` where just one of them is 1 in every row and the others 0, or -1; ``multi`` where any number may
+        be 1; ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
+    The others: see `LongRows` and `Rows`.
+    """
+
+    labels: Annotated[Sequence[str], between(2), "a list of at least two columns"]
+    target: Literal["single", "multi", "shares", "fractions"] = field(default="single", kw_only=True)
 
     def read(self, folder: Path) -> pd.DataFrame:
         found = read_rows(self, folder, self.labels, long=(self.row, self.value))
@@ -117,13 +125,13 @@ class CsvColumns(Rows):
 
 
 @dataclass(frozen=True)
-class CsvNumbers(Rows):
+class CsvNumbers(LongRows):
     """Numbers in a CSV, one or several for each image: ``CsvNumbers("train.csv", "Id", ["Pawpularity"], folder=…)``.
 
     values: the names of their columns.
     bounds: the least and the most that any of them can be, ``(1, 100)``; without it what is seen, which is what a loss
         that needs bounds (``bce``) has them from.
-    The others: see `Rows`.
+    The others: see `LongRows` and `Rows`.
     """
 
     values: Annotated[Sequence[str], between(1), "a list of at least one column"]
@@ -137,7 +145,7 @@ class CsvNumbers(Rows):
         yield "bounds", self.bounds and self.bounds[0] >= self.bounds[1], "the least and the most, like (0, 100)"
 
     def read(self, folder: Path) -> pd.DataFrame:
-        found = read_rows(self, folder, self.values)
+        found = read_rows(self, folder, self.values, long=(self.row, self.value))
         return found.table(numbers_in(self.csv, found.rows, self.values, self.bounds))
 
 
