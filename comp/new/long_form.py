@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from comp.declare.labels.columns import CsvColumns, LongRows
-from comp.declare.labels.csv import parts_of_rows, widened
+from comp.declare.labels.csv import widened
 from comp.declare.labels.table import LabelSource
 from comp.new.look import Look
 from comp.new.sample import SampleTable
@@ -43,7 +43,7 @@ def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongF
     for long in _ways(sample.ids):
         tables, wide = {}, {}
         for path, table in look.tables.items():
-            value = _value_of(table, sample.id, long) if path != sample.path else None
+            value = _value_of(table, sample, long) if path != sample.path else None
             if value is not None:
                 tables[path] = value
                 wide[path] = widened(table, sample.id, long.row, long.classes, value)
@@ -70,15 +70,11 @@ def _ways(ids: pd.Series[str]) -> Iterator[LongForm]:
                 yield LongForm(f"{{id}}{mark}{{class}}", names)
 
 
-def _value_of(table: pd.DataFrame, column: str, long: LongForm) -> str | None:
-    """The only column that tells more than image and class do, where the ids have these classes."""
+def _value_of(table: pd.DataFrame, sample: SampleTable, long: LongForm) -> str | None:
+    """The column of the values where the ids have these classes: called as in the sample submission, or the only one."""
     endings = tuple(long.row.replace("{id}", "").replace("{class}", name) for name in long.classes)
-    if column not in table or not table[column].str.endswith(endings).all():
+    if sample.id not in table or not table[sample.id].str.endswith(endings).all():
         return None
-    parts = parts_of_rows(table[column], long.row, long.classes)
-    others = [str(name) for name in table if name != column]
-    if len(others) > 1:
-        others = [
-            name for name in others if all((table[name].groupby(part).nunique() > 1).any() for _, part in parts.items())
-        ]
-    return others[0] if len(others) == 1 else None
+    others = [str(name) for name in table if name != sample.id]
+    asked = [name for name in others if name == sample.columns[0]] or others
+    return asked[0] if len(asked) == 1 else None
