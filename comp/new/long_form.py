@@ -71,7 +71,7 @@ def _ways(ids: pd.Series[str]) -> Iterator[LongForm]:
 
 
 def _value_of(table: pd.DataFrame, sample: SampleTable, long: LongForm) -> str | None:
-    """The column of the values where the ids have these classes: called as in the sample submission, or the only one."""
+    """The column of the values, called as in the sample submission or alone, where the ids have these classes."""
     endings = tuple(long.row.replace("{id}", "").replace("{class}", name) for name in long.classes)
     if sample.id not in table or not table[sample.id].str.endswith(endings).all():
         return None
