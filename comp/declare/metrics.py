@@ -176,8 +176,7 @@ def _log_losses_of_labels(targets: Predictions, probabilities: Predictions) -> P
 def _log_losses(targets: Predictions, probabilities: Predictions) -> Predictions:
     """Of each column (C,) of tags or fractions."""
     losses = targets * _logarithm(probabilities) + (1 - targets) * _logarithm(1 - probabilities)
-    columns: Predictions = -losses.mean(axis=0)
-    return columns
+    return -losses.mean(axis=0)
 
 
 def _logarithm(probabilities: Predictions) -> Predictions:
@@ -187,8 +186,7 @@ def _logarithm(probabilities: Predictions) -> Predictions:
     given = probabilities if probabilities.dtype.kind == "f" else probabilities.astype(float)
     if not ((given >= 0) & (given <= 1)).all():
         raise ValueError("probabilities are not all from 0 to 1")
-    logarithms: Predictions = np.log(given.clip(np.finfo(given.dtype).eps, 1))
-    return logarithms
+    return np.log(given.clip(np.finfo(given.dtype).eps, 1))
 
 
 def _weighted_log_loss(
@@ -290,8 +288,7 @@ def _kappa(power: int, targets: Predictions, classes: Predictions, names: Sequen
 
 
 def _hits(targets: Predictions, ranking: Predictions) -> Predictions:
-    hits: Predictions = ranking == targets[:, None]
-    return hits
+    return ranking == targets[:, None]
 
 
 def _top_k_accuracy(targets: Predictions, ranking: Predictions) -> float:

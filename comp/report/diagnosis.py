@@ -80,8 +80,7 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
 def baseline_of(trained: Run, recipe: Recipe) -> dict[str, float] | None:
     """The score and validation loss of a linear model on the frozen features; None where the run is such a model."""
     solved = recipe.stages[-1].schedule == "lbfgs"
-    baseline: dict[str, float] | None = None if solved else trained.known("trained").get("baseline")
-    return baseline
+    return None if solved else trained.known("trained").get("baseline")
 
 
 def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:

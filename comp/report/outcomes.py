@@ -73,8 +73,7 @@ class Outcomes:
     def errors(self) -> Array:
         """Of numbers (N, C): how far off each is, in standard deviations of the labels."""
         spread = self.targets.std(axis=0)
-        errors: Array = np.abs(self.probabilities - self.targets) / np.where(spread > 0, spread, 1)
-        return errors
+        return np.abs(self.probabilities - self.targets) / np.where(spread > 0, spread, 1)
 
     @cached_property
     def truth(self) -> Array:
@@ -321,5 +320,4 @@ def threshold_curve(truth: Array, probabilities: Array, beta: float) -> Array:
     """F-beta (T,) of one tag, (N,) of bool, at each of CANDIDATES."""
     chosen = probabilities[:, None] > CANDIDATES
     hits = (chosen & truth[:, None]).sum(axis=0)
-    curve: Array = (1 + beta**2) * hits / np.maximum(beta**2 * truth.sum() + chosen.sum(axis=0), 1)
-    return curve
+    return (1 + beta**2) * hits / np.maximum(beta**2 * truth.sum() + chosen.sum(axis=0), 1)

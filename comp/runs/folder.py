@@ -52,8 +52,7 @@ class Run:
     @property
     def split_of(self) -> str | None:
         """The name of the run whose split it has, where another program made its predictions."""
-        name: str | None = self.record("config").get("split_of")
-        return name
+        return self.record("config").get("split_of")
 
     @property
     def without_weights(self) -> bool:
@@ -144,8 +143,7 @@ class Run:
     def leaderboard_score(self) -> float | None:
         """Kaggle's public score of what it predicted; None where there is none, or only one of an edited file."""
         submitted = self.known("submitted")
-        score: float | None = None if submitted.get("edited") else submitted.get("score")
-        return score
+        return None if submitted.get("edited") else submitted.get("score")
 
     @property
     def report(self) -> Path:

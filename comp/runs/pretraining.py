@@ -107,8 +107,7 @@ def origin_of(backbone: str) -> dict[str, Any] | None:
     with suppress(OSError, ValueError):
         if backbone.startswith("local-dir:"):
             described = Path(backbone.removeprefix("local-dir:")) / "config.json"
-            found: dict[str, Any] | None = json.loads(described.read_text(encoding="utf-8")).get(ORIGIN)
-            return found
+            return json.loads(described.read_text(encoding="utf-8")).get(ORIGIN)
     return None
 
 

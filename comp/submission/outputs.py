@@ -71,8 +71,7 @@ class Outputs:
             return np.zeros(self.width)
         counts = np.bincount(found, minlength=self.width) if found.ndim == 1 else found.sum(axis=0, dtype=np.float64)
         if self.kind == "softmax":
-            logits: npt.NDArray[np.float64] = np.log((counts + 0.5) / (rows + 0.5 * self.width))
-            return logits
+            return np.log((counts + 0.5) / (rows + 0.5 * self.width))
         share = (counts + 0.5) / (rows + 1)
         return np.log(share / (1 - share))
 

@@ -286,8 +286,7 @@ def exact_predictions(competition: Competition, classes: Sequence[str], targets:
     """The predictions that are the targets, as the competition's form takes them; `compared` reads them back."""
     takes = competition.submission.takes
     if takes == "probabilities" and competition.target == "single":
-        exact: npt.NDArray[Any] = np.eye(len(classes))[targets]
-        return exact
+        return np.eye(len(classes))[targets]
     if takes == "ranking":
         return targets[:, None]
     return np.stack([targets, np.ones(len(targets))], axis=1) if takes == "confidence" else targets

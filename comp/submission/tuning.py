@@ -132,5 +132,4 @@ def _f_of_rows(true: Array, hits: Array, given: Array, beta: float) -> Array:
 
     A row without tags in truth and prediction scores 0, as scikit-learn has it here.
     """
-    scores: Array = (1 + beta**2) * hits / np.maximum(beta**2 * true + given, 1)
-    return scores
+    return (1 + beta**2) * hits / np.maximum(beta**2 * true + given, 1)

@@ -150,8 +150,7 @@ def _run_of(ray: Any, ended: Any, job: Job) -> Run:
         ) from None
     if run is None:
         raise RunError(f"{name}: {error}")
-    found: Run = run
-    return found
+    return run
 
 
 def _work(work: Callable[[Console], Run], data: Path) -> tuple[Run | None, str]:

@@ -91,14 +91,12 @@ class Classifier(nn.Module):
         """Bytes (B, size, size, channels) to pooled features (B, F), or to maps (B, F, H, W) or tokens (B, T, F)."""
         # A batch of images in rows of pixels already has the layout that convolutions are fastest in: channels last.
         scaled = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
-        features: Tensor = self.backbone(scaled) if self.pooled else self.given(self.backbone.forward_features(scaled))
-        return features
+        return self.backbone(scaled) if self.pooled else self.given(self.backbone.forward_features(scaled))
 
     def given(self, activations: Tensor) -> Tensor:
         """What the head is given of the backbone's last activations."""
         if self.pooled:
-            pooled: Tensor = self.backbone.forward_head(activations)
-            return pooled
+            return self.backbone.forward_head(activations)
         last = activations.ndim == 4 and activations.shape[1] != self.width
         return activations.permute(0, 3, 1, 2) if last else activations
 
@@ -112,8 +110,7 @@ class Classifier(nn.Module):
 
     def on_features(self, features: Tensor, columns: Tensor | None = None) -> Tensor:
         """Features and columns to logits (B, C)."""
-        logits: Tensor = self.head(self.joined(features, columns))
-        return logits
+        return self.head(self.joined(features, columns))
 
     def forward(self, images: Tensor, columns: Tensor | None = None) -> Tensor:
         """Bytes (B, size, size, channels), and columns (B, K), to logits (B, C)."""

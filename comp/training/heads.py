@@ -68,8 +68,7 @@ class AttentionPooling(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         tokens = maps.flatten(2).transpose(1, 2) if maps.ndim == 4 else maps
         weights = self.score(self.content(tokens).tanh() * self.gate(tokens).sigmoid()).softmax(dim=1)
-        pooled: Tensor = (weights * tokens).sum(dim=1)
-        return pooled
+        return (weights * tokens).sum(dim=1)
 
 
 class GeM(nn.Module):
@@ -84,8 +83,7 @@ class GeM(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         powers = maps.float().clamp(min=1e-6).pow(self.p)
-        mean: Tensor = self.average(powers).pow(1 / self.p)
-        return mean
+        return self.average(powers).pow(1 / self.p)
 
 
 def pool_generalised(backbone: nn.Module) -> None:

@@ -150,8 +150,7 @@ def from_main(value: Value) -> Value:
         return value
     from comp.training.processes import broadcast
 
-    received: Value = broadcast(value)
-    return received
+    return broadcast(value)
 
 
 @contextmanager

@@ -248,8 +248,7 @@ def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDAr
     if choices.all_data:
         return np.zeros(len(tables.train), bool)
     if choices.folds is not None and choices.fold is not None:
-        validates: npt.NDArray[np.bool_] = folds_of(tables, choices.folds, choices.splits_by) == choices.fold - 1
-        return validates
+        return folds_of(tables, choices.folds, choices.splits_by) == choices.fold - 1
     if "validates" in tables.train:
         given: npt.NDArray[np.bool_] = tables.train["validates"].eq(True).to_numpy(bool)
         if given.any():

@@ -98,8 +98,7 @@ class SharedBatch(nn.Module):
 
     def forward(self, images: Tensor, columns: Tensor | None = None) -> Tensor:
         own = self.model.joined(self.model.features(images), columns)
-        logits: Tensor = self.model.head(gathered(own, self.sizes))
-        return logits
+        return self.model.head(gathered(own, self.sizes))
 
 
 def gathered(samples: Tensor, sizes: Sequence[int]) -> Tensor:

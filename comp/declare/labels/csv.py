@@ -79,8 +79,7 @@ def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
 
 def trimmed(rows: pd.DataFrame) -> pd.DataFrame:
     """Without spaces around the values."""
-    texts: pd.DataFrame = rows.apply(lambda column: column.str.strip())
-    return texts
+    return rows.apply(lambda column: column.str.strip())
 
 
 def chosen(rows: pd.DataFrame, where: Sequence[str], path: Path) -> pd.DataFrame:

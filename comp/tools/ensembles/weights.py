@@ -43,16 +43,14 @@ def mean_of_logits(predictions: Array, target: Target, weights: Array | None = N
         return weighted_mean(predictions, weights)
     even = np.full(len(predictions), 1 / len(predictions))
     logits = np.tensordot(even if weights is None else weights, _logits(predictions, target), 1)
-    pooled: Predictions = softmax(logits, axis=-1) if target in ONE_OF else expit(logits)
-    return pooled
+    return softmax(logits, axis=-1) if target in ONE_OF else expit(logits)
 
 
 def _logits(predictions: Array, target: Target) -> Array:
     logarithms: Array = np.log(predictions.clip(SMALLEST, 1))
     if target in ONE_OF:
         return logarithms
-    odds: Array = logarithms - np.log((1 - predictions).clip(SMALLEST, 1))
-    return odds
+    return logarithms - np.log((1 - predictions).clip(SMALLEST, 1))
 
 
 def fit_weights(predictions: Array, targets: Array, target: Target) -> Weights:
@@ -79,8 +77,7 @@ def fit_weights(predictions: Array, targets: Array, target: Target) -> Weights:
     ).x.clip(0)
     fitted = found / found.sum() if found.sum() > 0 else even
     # Should the solver stop early, what it found is not to be worse than what needs no solver.
-    best: Weights = min((fitted, even, *np.eye(models)), key=lambda weights: loss(weights)[0])
-    return best
+    return min((fitted, even, *np.eye(models)), key=lambda weights: loss(weights)[0])
 
 
 def fit_greedily(predictions: Array, targets: Array, target: Target) -> Weights:
