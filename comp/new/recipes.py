@@ -24,7 +24,8 @@ LATE_RATE = 1e-4
 # What a new declaration says above each.
 WHAT_IT_DOES = {
     "quick": "A head on frozen features; where that is not enough (`needed_above`), the late half of the backbone too.",
-    "standard": "On a GPU a head, then all layers in three cycles; without one, `on_cpu` in its place.",
+    "cycles": "The same in three cycles, whose ends are averaged.",
+    "standard": "On a GPU a head, then all layers in three cycles; without one, `cycles` in its place.",
     "strong": "Each member with each backbone in five folds, blended; with --time 30m as many of them as fit.",
 }
 
@@ -84,7 +85,7 @@ def recipes_for(
         on_cpu=on_cpu,
     )
     frozen = Recipe(backbone=OTHER_BACKBONE, stages=[large_head])
-    strong = Ensemble(members=[quick, frozen], backbones=[SMALL_BACKBONE, OTHER_BACKBONE])
+    strong = Ensemble(members=[quick, frozen, on_cpu], backbones=[SMALL_BACKBONE, OTHER_BACKBONE])
     seen = f"images of {pixels[0]} x {pixels[1]} pixels" if pixels else "images of unknown size"
     at = "the backbone's own size" if size == "native" else f"{size} px"
     recipes: dict[str, Recipe | Ensemble] = {"quick": quick, "standard": standard, "strong": strong}

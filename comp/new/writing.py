@@ -67,8 +67,12 @@ def _parts(inferred: InferredDeclaration) -> dict[str, str]:
     competition = inferred.competition
     # What is said of images of which some are hidden is said once.
     images = {"images": competition.labels.labels} if isinstance(competition.labels, KnownLabels) else {}
-    named = {**images, **competition.recipes}
-    # A recipe that has others as members calls them by their names.
+    named: dict[str, Any] = {**images}
+    for name, recipe in competition.recipes.items():
+        # Beside its own place in one recipe, it is a member of another.
+        named |= {"cycles": on_cpu} if (on_cpu := getattr(recipe, "on_cpu", None)) else {}
+        named[name] = recipe
+    # A recipe that has others as parts calls them by their names.
     stated = "\n".join(
         (f"# {WHAT_IT_DOES[name]}\n" if name in WHAT_IT_DOES else "")
         + assignment(name, value, {other: known for other, known in named.items() if known is not value})
@@ -133,10 +137,10 @@ def _call(function: str, arguments: list[tuple[str, Any]], names: Mapping[str, A
 
 
 def _number(value: float) -> str:
-    """The shorter of 0.001 and 1e-3."""
+    """The shortest of 10.0, 10 and 1e1, and of 0.001 and 1e-3; of equal ones the first."""
     mantissa, _, exponent = f"{value:e}".partition("e")
-    short = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-    return short if len(short) < len(repr(value)) and float(short) == value else repr(value)
+    ways = (f"{value:g}", f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}", repr(value))
+    return min((way for way in ways if float(way) == value), key=len)
 
 
 def _arguments(declaration: Any) -> list[tuple[str, Any]]:

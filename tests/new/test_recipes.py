@@ -44,4 +44,6 @@ def test_strong_blends_backbones_and_what_it_blends_runs_on_two_cores(like):
     assert isinstance(strong, Ensemble)
     assert len(strong.backbones) > 1
     assert recipes["quick"] in strong.members
+    assert isinstance(standard := recipes["standard"], Recipe)
+    assert standard.on_cpu in strong.members
     assert all(stage.groups < 3 for member in strong.members for stage in member.stages)
