@@ -18,6 +18,7 @@ from PIL import Image
 from comp.declare.labels.coco import Annotated, annotated
 from comp.declare.labels.csv import TABLE_SUFFIXES, read_csv, read_csv_in_blocks, records_in, trimmed, wrong_said
 from comp.declare.labels.files import IMAGE_SUFFIXES, READ_BY, walked
+from comp.declare.own_images import PREPARED
 from comp.errors import DataError
 from comp.kaggle.client import CompetitionFacts
 from comp.new.viewpoints import have_up
@@ -144,10 +145,12 @@ def _place_of_channel(ending: str) -> int:
 
 
 def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
-    """What there is on disk, unpacked."""
+    """What there is on disk, unpacked, without what an earlier declaration had prepared."""
     files, folders = [], []
     for base, inside, names in walked(folder):
         place = Path(base).relative_to(folder)
+        if place == Path() and PREPARED in inside:
+            inside.remove(PREPARED)
         folders += [(place / name).as_posix() for name in inside]
         files += [(place / name).as_posix() for name in names]
     told = Told()

@@ -63,10 +63,12 @@ def test_an_image_that_is_added_is_there_the_next_time(started, workspace, tmp_p
     assert len(read_tables(competition, workspace.data("mine")).train) == len(before.train) + 1
 
 
-def test_the_same_folder_is_taken_again_though_a_share_of_it_was_hidden(started, tmp_path):
-    started(FOLDERS)
+@pytest.mark.parametrize("files", [FOLDERS, f"train/{FOLDERS}"])
+def test_the_same_folder_is_taken_again_though_a_share_of_it_was_hidden(started, tmp_path, files):
+    first, _ = started(files)
     shutil.rmtree(tmp_path / "plugins")
-    assert len(started(FOLDERS)[1].test) == 4
+    again, tables = started(files)
+    assert (again.labels, len(tables.test)) == (first.labels, 4)
 
 
 def test_a_validation_set_that_is_given_is_the_split_and_none_of_it_is_hidden(started):
