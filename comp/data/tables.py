@@ -30,7 +30,7 @@ from comp.kaggle.record import must_be_whole
 from comp.submission.postprocessing import untuned
 from comp.submission.predictions import combined
 from comp.submission.scoring import must_score
-from comp.submission.submission import SampleSubmission, must_fit, read_sample_submission
+from comp.submission.submission import SampleSubmission, misread, must_fit, read_sample_submission
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,8 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     unlabelled = read_test_tables(competition, folder, classes)
     targets = targets_of(train, classes, competition.target)
     must_score(competition, classes, targets)
-    notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets)]
+    odd = misread(competition, classes, unlabelled.sample_submission, targets)
+    notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets), *filter(None, [odd])]
     return replace(unlabelled, train=train, targets=targets, notes=notes)
 
 

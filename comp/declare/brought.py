@@ -6,9 +6,11 @@ import hashlib
 import inspect
 import json
 import re
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 from comp.declare.source import source_of
@@ -51,7 +53,12 @@ def called(field: str, brought: Callable[..., Any], *arguments: Any) -> Any:
         raise
     except Exception as error:  # it is anybody's code
         reason = str(error).rstrip(".") or "without a word"
-        raise DeclarationError(f"{field} {short_name(brought)} raises {type(error).__name__}: {reason}.") from error
+        own = getattr(getattr(brought, "__code__", None), "co_filename", None)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
+        where = f" in line {lines[-1]} of {Path(str(own)).name}" if lines else ""
+        raise DeclarationError(
+            f"{field} {short_name(brought)} raises {type(error).__name__}{where}: {reason}."
+        ) from error
 
 
 def key_of(declared: Any) -> list[Any]:

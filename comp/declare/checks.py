@@ -23,6 +23,10 @@ from comp.errors import DeclarationError
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
 
 
+# Characters of what a field is, in an error.
+LONGEST = 200
+
+
 class Rule(NamedTuple):
     """What a value of the annotated type must be besides, and the words for it."""
 
@@ -74,7 +78,10 @@ class Declared:
 
 def _wrong(declaration: object, name: str, wanted: str) -> DeclarationError:
     found = getattr(declaration, name)
-    return DeclarationError(f"{type(declaration).__name__}: `{name}` is {found!r}, but it should be {wanted}.")
+    said = re.sub(r" at 0x[0-9a-f]+", "", repr(found))
+    if isinstance(found, Mapping) and len(said) > LONGEST:
+        said = f"{{{', '.join(f'{key!r}: …' for key in found)}}}"
+    return DeclarationError(f"{type(declaration).__name__}: `{name}` is {said}, but it should be {wanted}.")
 
 
 @cache

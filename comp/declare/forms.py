@@ -70,8 +70,8 @@ class ProbabilityOf(Declared):
     def _index(self, classes: Sequence[str]) -> int:
         if len(classes) != 2 or self.label not in classes:
             raise SubmissionError(
-                f"ProbabilityOf: `label` is {self.label!r}, but the data's classes are {', '.join(classes)}; "
-                "it should be one of exactly two."
+                f"ProbabilityOf: `label` is {self.label!r}, but the data have {len(classes)} classes, "
+                f"{', '.join(in_order(classes)[:10])}; it should be one of exactly two."
             )
         return list(classes).index(self.label)
 

@@ -99,7 +99,7 @@ class Metric(Declared):
         """The score; ``classes`` are the names of the C classes, tags or numbers. Raises DeclarationError."""
         if self.takes == "probabilities":
             self.must_fit(range(predictions.shape[1]))
-        field, names = f"Metric: `score` of {self.name!r}", [classes] if self.named else []
+        field, names = f"Metric {self.name!r}: `score`", [classes] if self.named else []
         score = called(field, self.score, targets, predictions, *names)
         # One number of numpy's or torch's is one as well, but a list of one, or text, is none.
         shape = getattr(score, "shape", ())

@@ -157,8 +157,7 @@ def refusal(response: requests.Response, subject: Subject) -> KaggleError:
         return ForbiddenError(f"Kaggle keeps {subject} from you (403): {remedy}.")
     if status == 404:
         return MissingError(
-            f"There is no {subject} at {subject.endpoint.url}, or it is not visible to you (404); check its name in "
-            "competition.py."
+            f"There is no {subject} at {subject.endpoint.url}, or it is not visible to you (404); check its name."
         )
     if status == 429:
         return _too_many(response.headers.get("Retry-After", "").strip())

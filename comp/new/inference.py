@@ -29,7 +29,7 @@ from comp.declare.reading import Channels, PixelTable
 from comp.errors import DataError
 from comp.new.columns import SEPARATORS, around
 from comp.new.labels import find_labels
-from comp.new.long_form import made_wide
+from comp.new.long_form import LongForm, made_wide
 from comp.new.look import Look
 from comp.new.matching import find_asked
 from comp.new.metrics import Named, for_target, metric_of
@@ -88,12 +88,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     form, form_seen, sure = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])
     if long is not None:
         labels = replace(labels, source=long.source(labels.source))
-        numbers, sure = form.takes == "numbers", True
-        form = (NumberPerRow if numbers else ProbabilityPerRow)(long.classes, row=long.row)
-        what = (
-            "number in a row for each image and number" if numbers else "probability in a row for each image and class"
-        )
-        form_seen = f"a {what}, called {long.row}"
+        form, form_seen, sure = _per_row(long, form, look.tables[labels.path])
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)
     unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"
@@ -185,6 +180,17 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequen
         return ClassNumber(classes), f"{text}{', …' if len(classes) > 3 else ''}", False
     text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is none"
     return ClassName(), text, not any(values)
+
+
+def _per_row(long: LongForm, form: SubmissionForm, values: pd.DataFrame) -> FormSeen:
+    if form.takes != "numbers":
+        text = f"a probability in a row for each image and class, called {long.row}"
+        return ProbabilityPerRow(long.classes, row=long.row), text, True
+    text = f"a number in a row for each image and number, called {long.row}"
+    whole = bool(values[list(long.classes)].apply(lambda column: column.str.isdecimal()).all(axis=None))
+    if whole:
+        text += "; of answers to several questions see docs/bring-your-own.md"
+    return NumberPerRow(long.classes, row=long.row), text, not whole
 
 
 def _own_form(sample: SampleTable, target: Target, classes: Sequence[str]) -> SubmissionForm:

@@ -100,5 +100,6 @@ def for_one_class(named: Named) -> bool:
 
 def _plain(name: str) -> str:
     """Small letters and digits with single spaces."""
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = re.sub(r"[^a-z0-9]+", " ", name.lower().replace("@", " at ").replace("β", " beta ")).split()
     return " ".join(word for word in words if word not in ("the", "of"))

@@ -183,7 +183,7 @@ def _must_be_finite(competition: Competition, score: float, of: str) -> None:
     """Raise DeclarationError where a metric of one's own isn't; those by name aren't where they aren't defined."""
     if isinstance(competition.metric, Metric) and not np.isfinite(score):
         raise DeclarationError(
-            f"Metric: `score` of {competition.metric.name!r} returns {score} of {of}, but it should return a finite "
+            f"Metric {competition.metric.name!r}: `score` returns {score} of {of}, but it should return a finite "
             "number; what it divides by may be 0 there."
         )
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from comp.declare.competition import Competition
-from comp.declare.forms import SubmissionForm
+from comp.declare.forms import FORMS, SubmissionForm
 from comp.declare.labels.csv import pivoted, read_csv_in_blocks, read_ids
 from comp.errors import CompError, DeclarationError, SubmissionError
 from comp.files import replacing
@@ -26,6 +26,8 @@ from comp.runs import Run, tag_of
 ROUNDING = 1e-3
 # Values that are numbers or text at the same time.
 CELLS = 1 << 21
+# Labels that a form of one's own is tried on.
+LABELS_TRIED = 200
 
 
 @dataclass(frozen=True)
@@ -191,6 +193,30 @@ def _indices(
     if not known.is_unique:
         raise SubmissionError(f"The id {known[known.duplicated()][0]!r} was predicted more than once.")
     return known.get_indexer(pd.Index(asked))
+
+
+def misread(
+    competition: Competition, classes: Sequence[str], sample_submission: SampleSubmission, targets: npt.NDArray[Any]
+) -> str:
+    """What to say where a form of one's own reads labels back as others than it wrote; empty where it doesn't.
+
+    Above all it tells a form that takes the classes in another order than theirs, which no score of predictions shows.
+    """
+    form, some = competition.submission, targets[:LABELS_TRIED]
+    if type(form) in FORMS.values() or not len(some):
+        return ""
+    given = exact_predictions(competition, classes, some)
+    columns = sample_submission.written(classes)
+    found = np.asarray(of_form(form, "decode", _encoded(form, given, classes, columns)[columns], classes))
+    found = found[:, :1] if form.takes == "ranking" else found
+    same = found.shape == given.shape and np.isclose(found, given, rtol=1e-3, atol=0.49)
+    wrong = len(given) - int(np.reshape(same, (len(given), -1)).all(axis=1).sum()) if np.ndim(same) else len(given)
+    if not wrong:
+        return ""
+    return (
+        f"{type(form).__name__} reads {wrong} of {len(given)} labels back as others than it wrote; see whether its "
+        f"`encode` and `decode` take the classes in their order: {', '.join(classes[:10])}"
+    )
 
 
 def keep_submission(submission: Submission, run: Run) -> None:

@@ -66,7 +66,9 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
             continue
         before = _with_new_fields(run, prepared)
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
-        other = difference(*(_without(one, "source") for one in (before, config)))
+        # Columns are data as well: what was declared anew explains more.
+        other = difference(*(_without(one, "source", "data") for one in (before, config)))
+        other = other or difference(*(_without(one, "source") for one in (before, config)))
         if other is not None:
             # Another choice of a person's own is no surprise, nor that a finished run was made elsewhere or by hand.
             named = other.field == "recipe.backbone" and prepared.experiment.choices.backbone is not None

@@ -133,7 +133,9 @@ def test_a_wrong_field_is_named_with_what_was_found(name):
     for field, value in WRONG[name].items():
         with pytest.raises(DeclarationError, match=f"^{name}: `{field}` is .*, but it should be ") as error:
             word(name)(**{**RIGHT[name], field: value})
-        assert repr(value) in str(error.value)
+        # Of a long mapping the keys are enough.
+        names = [repr(key) for key in value] if isinstance(value, dict) and len(repr(value)) > 200 else [repr(value)]
+        assert all(re.sub(r" at 0x\w+", "", name) in str(error.value) for name in names)
 
 
 def test_the_table_above_has_every_field_of_every_word():

@@ -46,7 +46,7 @@ def test_a_metric_of_one_s_own_is_asked_for_a_number(found):
     ],
 )
 def test_a_metric_that_gives_no_number_is_told_so(score, said):
-    with pytest.raises(DeclarationError, match=r"^Metric: `score` of 'mine'") as error:
+    with pytest.raises(DeclarationError, match=r"^Metric 'mine': `score`") as error:
         Metric("mine", "classes", True, score)(np.arange(3), np.arange(3))
     assert said in str(error.value)
 

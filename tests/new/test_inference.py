@@ -335,3 +335,10 @@ def test_an_empty_answer_of_the_sample_submission_says_nothing():
 
 def test_a_file_alone_in_a_folder_of_its_name_takes_its_place():
     assert lifted(["a.csv/a.csv", "b/b", "b/c"]) == ["a.csv", "b/b", "b/c"]
+
+
+def test_whole_numbers_in_rows_may_be_answers_and_that_is_said():
+    tables = {"train": "id,any,epi,sub: {n},{third},{sixth},{half}", "sample_submission": "row,target: {n}_{name},0"}
+    form = about(inferred(**tables), "submission")
+    assert not form.sure
+    assert "several questions" in form.text

@@ -31,7 +31,7 @@ def metric(targets, classes):
 # What of a declaration is wrong, and the words that name it.
 OF_COMPETITION = {
     "metric=metric": "`metric` .*Metric\\(.*score=",
-    'metric=Metric("own", "classes", True, lambda t, c: float("nan"))': "`score` of 'own' .*nan",
+    'metric=Metric("own", "classes", True, lambda t, c: float("nan"))': "Metric 'own': `score` .*nan",
     "read=lambda path: 1 / 0": "division by zero.*`read`",
     "read=lambda path: np.zeros((3, 20, 20))": "`read`",
     "augment=side_on(pipeline=lambda size: A.Resize(3, 3))": "`pipeline`.*\\(3, 3, 3\\)",

@@ -1,5 +1,7 @@
 """Forms whose ids name an image and a column, and forms of one's own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,7 @@ from comp.submission.submission import (
     build_submission,
     check_submission,
     grader,
+    misread,
     read_sample_submission,
     write_submission,
 )
@@ -140,6 +143,19 @@ def test_a_row_of_such_a_form_that_was_edited_is_checked(questions, tmp_path):
     (tmp_path / "made.csv").write_text((tmp_path / "made.csv").read_text().replace("dog", "cow"))
     with pytest.raises(SubmissionError, match="'cow' is no animal"):
         check_submission(competition, CLASSES, sample, tmp_path / "made.csv")
+
+
+def test_a_form_of_ones_own_that_takes_the_classes_in_another_order_is_told_so():
+    form = type(
+        "Form", (ClassAndId,), {"encode": lambda _, given, classes, __: pd.DataFrame(given, columns=classes[::-1])}
+    )
+    sample = SampleSubmission(("id", "chance"), pd.Series(["cat:a", "dog:a", "fish:a"]))
+    sample = replace(sample, parts=form().parts(sample.ids).set_axis([0, 1], axis=1))
+    targets = np.array([0, 1, 2, 1])
+    for made, said in ((ClassAndId(), ""), (form(), "Form reads 2 of 4 labels back")):
+        competition = declare(labels=Folders("train"), submission=made, metric="log_loss")
+        assert misread(competition, CLASSES, sample, targets).startswith(said)
+        assert bool(misread(competition, CLASSES, sample, targets)) == bool(said)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_metric_of_one_s_own_that_is_no_number_is_named_and_not_recorded():
     own = replace(DIGITS, metric=Metric("own", "classes", True, lambda targets, classes: np.float64(classes.sum()) / 0))
     predictions = np.eye(2)[[0, 1, 1, 0]]
     assert "tuned" not in tune_on_predictions(own, "ab", np.zeros(0, int), predictions[:0])[1]
-    with np.errstate(all="ignore"), pytest.raises(DeclarationError, match="`score` of 'own' returns inf"):
+    with np.errstate(all="ignore"), pytest.raises(DeclarationError, match="Metric 'own': `score` returns inf"):
         tune_on_predictions(own, "ab", np.array([0, 1, 1, 0]), predictions)
     # Those by name may be undefined, as an area with one class is.
     undefined = replace(BREEDS, metric="roc_auc")

@@ -150,8 +150,7 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
         return [f"{competition.name}: {how} of {len(members)} runs; no image validates, so there is no score"]
     if len(members) == 1:
         return [f"{competition.name}: {scores['best_run']} is the first of the blend, {metric} {scores['tuned']:.5f}"]
-    shown = "weights" if how in METHODS and how not in FITTED else how
-    weights = [f"{weight:.3f}" for weight in methods[shown]["weights"]] if shown in methods else [""] * len(members)
+    weights = [f"{weight:.3f}" for weight in methods[how]["weights"]]
     rows = [(one["run"], one, weight) for one, weight in zip(members, weights, strict=True)]
     rows += [(method, one, "") for method, one in methods.items()]
     before = next(one["tuned"] for one in members if one["run"] == scores["best_run"])
@@ -165,7 +164,7 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
         f"{competition.name}: {len(members)} runs on {scores['rows']} images; "
         f"{', '.join(f'`{name}`' for name in FITTED)} are scored on images that their weights were not fitted on",
         *as_table(
-            ["", metric, "post-processed", f"by {shown}"],
+            ["", metric, "post-processed", f"weight by {how}"],
             *([name, one["untuned"], one["tuned"], weight] for name, one, weight in rows),
         ),
         f"{how}: {metric} {before:.5f} with {scores['best_run']} alone, {scores['tuned']:.5f} combined, {gained}",
