@@ -383,10 +383,11 @@ def _numbers(frame: pd.DataFrame) -> Predictions:
     numbers: Predictions = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
-        row, column = bad[0]
+        (row, column), name = bad[0], frame.index[bad[0][0]]
+        where = f"the row of {name!r}" if isinstance(name, str) else f"data row {name + 1}"
         raise SubmissionError(
-            f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in data row {frame.index[row] + 1}, "
-            "but it should hold a number."
+            f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in {where}, but it should hold a "
+            "number."
         )
     return numbers
 
