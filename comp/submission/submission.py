@@ -129,8 +129,8 @@ def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
 
 def _in_order(names: pd.Series[str], classes: Sequence[str]) -> list[str]:
     """Each of the names once: classes in their order, others as they come."""
-    found = names.unique().tolist()
-    return sorted(found, key=lambda name: classes.index(name) if name in classes else len(classes))
+    places = {name: place for place, name in enumerate(classes)}
+    return sorted(names.unique().tolist(), key=lambda name: places.get(name, len(places)))
 
 
 def _encoded(
