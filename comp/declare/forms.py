@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class SubmissionForm(Protocol):
     """How predictions are written; a class of one's own needs no more than this.
 
-    With `parts`, a DataFrame (N, 2) of the image and the column that ids (N,) name, the others have rows of images."""
+    Where ids name an image and a column, `parts` has both of ids (N,) as a DataFrame (N, 2), and the others write and
+    read a row for each image, with these columns side by side."""
 
     @property
     def takes(self) -> Kind:
@@ -134,7 +135,7 @@ class ProbabilityPerRow(Declared):
 
 @dataclass(frozen=True)
 class NumberPerRow(ProbabilityPerRow):
-    """The same of numbers (csiro-biomass: ``ID1011__Dry_Green_g,16.2``)."""
+    """One column, with a row for each image and number (csiro-biomass: ``ID1011__Dry_Green_g,16.2``)."""
 
     takes: ClassVar[Kind] = "numbers"
     targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["numbers"]
@@ -383,11 +384,10 @@ def _numbers(frame: pd.DataFrame) -> Predictions:
     numbers: Predictions = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
-        row, column = bad[0]
-        raise SubmissionError(
-            f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in data row {frame.index[row] + 1}, "
-            "but it should hold a number."
-        )
+        (row, column), name = bad[0], frame.index[bad[0][0]]
+        where = f"the row of {name!r}" if isinstance(name, str) else f"data row {name + 1}"
+        held = f"Column {frame.columns[column]!r} holds {frame.iloc[row, column]!r} in {where}"
+        raise SubmissionError(f"{held}, but it should hold a number.")
     return numbers
 
 

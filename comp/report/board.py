@@ -148,7 +148,7 @@ def _row(run: Run) -> dict[str, Any]:
         scores, submitted = (run.known(name) for name in ("scores", "submitted"))
         path = run.folder / "epochs.csv"
         written = path.stat().st_mtime_ns if path.is_file() else 0
-        done, last, chart, seconds, of_stage = _epochs(run, written) if written else (0, {}, None, None, 0)
+        done, last, chart, seconds, of_stage = _epochs(run, written)
         ended = run.known("trained") if run.finished else {}
         # Those that weren't needed have no epochs.
         recorded = ended if ended and not ended.get("diverged") else config.get("recipe", {})
@@ -186,9 +186,11 @@ def _row(run: Run) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1024)
-def _epochs(run: Run, _written: int) -> tuple[int, dict[Any, Any], Any, float, int]:
+def _epochs(run: Run, _written: int) -> tuple[int, dict[Any, Any], Any, float | None, int]:
     """How many epochs ended, the last one, the losses as a small chart, the time, and how many the last stage had."""
     epochs = run.history.epochs()
+    if epochs.empty:  # a training that was killed in its first epoch and resumed has an empty file
+        return 0, {}, None, None, 0
     last = epochs.iloc[-1].to_dict()
     of_stage = int((epochs["stage"] == last["stage"]).sum())
     return len(epochs), last, figures.progress(epochs), float(epochs["seconds"].sum()), of_stage

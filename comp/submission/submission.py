@@ -105,6 +105,11 @@ def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm
     others = tuple(column for column in columns if column != ids.name)
     order = () if columns[0] == ids.name else columns
     parts = _parts_of(form, ids) if form is not None and hasattr(form, "parts") else None
+    if parts is not None and len(others) > 1:
+        raise SubmissionError(
+            f"{path} has {len(others)} columns beside the id ({', '.join(others[:5])}), but the ids of "
+            f"{type(form).__name__} name the columns, so there should be one; check `submission` in competition.py."
+        )
     return SampleSubmission((str(ids.name), *others), ids, order, parts)
 
 
@@ -126,8 +131,8 @@ def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
 
 def _in_order(names: pd.Series[str], classes: Sequence[str]) -> list[str]:
     """Each of the names once: classes in their order, others as they come."""
-    found = names.unique().tolist()
-    return sorted(found, key=lambda name: classes.index(name) if name in classes else len(classes))
+    places = {name: place for place, name in enumerate(classes)}
+    return sorted(names.unique().tolist(), key=lambda name: places.get(name, len(places)))
 
 
 def _encoded(
@@ -173,11 +178,11 @@ def must_fit(
     """Raise SubmissionError where no submission could be built for these ids, each with the same prediction (1, …)."""
     _encoded(competition.submission, prediction, classes, sample_submission.written(classes))
     _indices(sample_submission, ids, "image")
-    parts, of_first = sample_submission.parts, sample_submission.asked == sample_submission.asked.iloc[0]
-    first = replace(
-        sample_submission, ids=sample_submission.ids[of_first], parts=None if parts is None else parts[of_first]
-    )
-    build_submission(competition, classes, first, first.asked.iloc[:1].to_list(), prediction)
+    all_ids, parts = sample_submission.ids, sample_submission.parts
+    first = all_ids.index[:1] if parts is None else parts.index[~parts[1].duplicated()]  # with each column once
+    some = replace(sample_submission, ids=all_ids[first], parts=None if parts is None else parts.loc[first])
+    images = some.asked.unique().tolist()
+    build_submission(competition, classes, some, images, np.repeat(prediction, len(images), axis=0))
 
 
 def _indices(
@@ -276,17 +281,27 @@ def _check(
     if checked != len(asked):
         raise SubmissionError(f"There are {checked} rows, but the sample submission has {len(asked)}.")
     if sample_submission.parts is not None:
-        written = sample_submission.written(classes)
-        wide = sample_submission.parts.assign(value=values)
-        wide = wide[wide.groupby(0)[1].transform("size") == len(written)].pivot(index=0, columns=1, values="value")
-        _check_values(wide[written], wide.index.to_series(), competition, classes)
+        rows = sample_submission.parts.assign(row=np.arange(checked)).pivot(index=0, columns=1, values="row")
+        whole = rows.notna().all(axis=1)
+        rows = pd.concat([rows[whole], rows[~whole]])[sample_submission.written(classes)]
+        # A form reads all columns of an image: in the place of those that aren't asked for are those of one before.
+        filled = rows.ffill().bfill().astype(int)
+        wide = filled.apply(lambda places: pd.Series(values).iloc[places].array)
+        _check_values(wide, rows.index.to_series(), competition, classes, int(whole.sum()))
 
 
-def _check_values(block: pd.DataFrame, ids: pd.Series[str], competition: Competition, classes: Sequence[str]) -> None:
-    """block: what a form writes, without the ids."""
+def _check_values(
+    block: pd.DataFrame,
+    ids: pd.Series[str],
+    competition: Competition,
+    classes: Sequence[str],
+    whole: int | None = None,
+) -> None:
+    """block: what a form writes, without the ids. whole: how many of the rows, the first, are of one image each."""
     decoded = of_form(competition.submission, "decode", block, classes)
-    if competition.submission.takes == "probabilities" and competition.target in ("single", "shares"):
-        sums = decoded.sum(axis=1)
+    are_shares = competition.submission.takes == "probabilities" and competition.target in ("single", "shares")
+    if are_shares and decoded.shape[1] == len(classes) and whole != 0:
+        sums = decoded[:whole].sum(axis=1)
         worst = np.abs(sums - 1).argmax()
         if abs(sums[worst] - 1) > ROUNDING:
             raise SubmissionError(

@@ -2,7 +2,6 @@
 
 import difflib
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -77,20 +76,27 @@ def optimizer_names() -> list[str]:
 
 
 def needs_closure(recipe: Recipe) -> bool:
-    """Whether an optimizer of one's own doesn't step without a closure, as SAM's (arXiv:2010.01412), by a try."""
-    if not callable(recipe.optimizer):
-        return False
-    groups = []
-    for name in LAYER_GROUPS:
-        weight = nn.Parameter(torch.ones(2, 2))
-        weight.grad = torch.ones(2, 2)
-        groups.append({"params": [weight], "lr": 1e-3, "weight_decay": 0.0, "name": name})
-    optimizer = None
-    with suppress(Exception):  # it is anybody's code; `build_optimizer` says what is wrong with it
-        optimizer = recipe.optimizer(groups)
-        optimizer.step()
-        return False
-    return isinstance(optimizer, Optimizer)
+    """Whether an optimizer of one's own only steps with a closure, as SAM's (arXiv:2010.01412), by a try."""
+    weights = [nn.Parameter(torch.ones(2, 2)) for _ in LAYER_GROUPS]
+
+    def closure() -> torch.Tensor:
+        for weight in weights:
+            weight.grad = torch.ones(2, 2)
+        return weights[0].detach().sum()
+
+    def steps(*given: Callable[[], torch.Tensor]) -> bool:
+        closure()
+        groups = [
+            {"params": [weight], "lr": 1e-3, "weight_decay": 0.0, "name": name}
+            for weight, name in zip(weights, LAYER_GROUPS, strict=True)
+        ]
+        try:
+            recipe.optimizer(groups).step(*given)  # type: ignore[operator]
+        except Exception:  # it is anybody's code; `build_optimizer` says what is wrong with it
+            return False
+        return True
+
+    return callable(recipe.optimizer) and not steps() and steps(closure)
 
 
 def _checked(optimizer: Any, parts: list[dict[str, Any]]) -> Optimizer:

@@ -27,7 +27,9 @@ def shown(workspace, *names):
 def test_a_run_is_shown_as_far_as_it_is(workspace):
     run = started(workspace)
     with run.held():
-        assert shown(workspace, "state", "score", "epochs", "chart") == ("training", None, (0, 3), None)
+        for _ in ("not there", "empty"):
+            assert shown(workspace, "state", "score", "epochs", "chart") == ("training", None, (0, 3), None)
+            (run.folder / "epochs.csv").touch()
         trained_an_epoch(run, 0)
         assert shown(workspace, "state", "score", "epochs") == ("training", 0.5, (1, 3))
         assert shown(workspace, "last")[0]["train_loss"] == 1.25

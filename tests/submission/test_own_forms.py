@@ -15,6 +15,7 @@ from comp.submission.submission import (
     check_submission,
     grader,
     misread,
+    must_fit,
     read_sample_submission,
     write_submission,
 )
@@ -94,6 +95,59 @@ def test_each_image_and_class_or_number_has_a_row(tmp_path, target, form, metric
     assert grader(competition)(truth, rows) == pytest.approx(expected)
 
 
+def asking(path, rows, target="multi", form=None):
+    """A competition with a row for each image and class, and a sample submission that asks for these rows."""
+    form = form or ProbabilityPerRow(CLASSES, row="{id}:{class}")
+    competition = declare(labels=LabelFunction(str, target), submission=form, metric="log_loss")
+    path.write_text("\n".join(["id,value", *(f"{one},0" for one in rows.split())]))
+    return competition, read_sample_submission(path, form=form)
+
+
+@pytest.mark.parametrize(
+    ("target", "rows"),
+    [
+        ("multi", "a:cat b:dog b:fish"),
+        ("single", "a:cat b:dog b:fish"),
+        ("single", "a:cat a:dog b:cat b:dog"),
+        ("single", "b:fish a:cat a:dog a:fish"),
+    ],
+)
+def test_images_may_have_rows_of_some_classes_only(tmp_path, target, rows):
+    competition, sample = asking(tmp_path / "sample_submission.csv", rows, target)
+    predictions = np.array([[0.5, 0.2, 0.3], [0.1, 0.8, 0.1]])
+    must_fit(competition, CLASSES, sample, ["a", "b"], predictions[:1])
+    write_submission(build_submission(competition, CLASSES, sample, ["a", "b"], predictions), tmp_path / "made.csv")
+    check_submission(competition, CLASSES, sample, tmp_path / "made.csv")
+    expected = [predictions["ab".index(row[0]), CLASSES.index(row[2:])] for row in rows.split()]
+    assert read_csv(tmp_path / "made.csv")["value"].astype(float).to_list() == expected
+
+
+@pytest.mark.parametrize("rows", ["a:cat b:cat b:dog b:fish", "a:cat a:dog a:fish b:dog", "a:cat a:dog b:cat b:dog"])
+@pytest.mark.parametrize("value", ["much", ""])
+def test_a_value_that_is_no_number_is_named_in_whichever_row_it_is(tmp_path, rows, value):
+    competition, sample = asking(tmp_path / "sample_submission.csv", rows)
+    made = tmp_path / "made.csv"
+    write_submission(build_submission(competition, CLASSES, sample, ["a", "b"], np.full((2, 3), 0.5)), made)
+    made.write_text(made.read_text().replace("b:dog,0.5", f"b:dog,{value}"))
+    with pytest.raises(SubmissionError, match=f"Column 'dog' holds '{value}' in the row of 'b', but"):
+        check_submission(competition, CLASSES, sample, made)
+    with pytest.raises(SubmissionError, match=r"'(cat|dog)' holds .*nan.* in the row of '[ab]', but"):
+        build_submission(competition, CLASSES, sample, ["a", "b"], np.full((2, 3), np.nan))
+
+
+def test_the_probabilities_of_an_image_with_all_rows_sum_to_one(tmp_path):
+    competition, sample = asking(tmp_path / "sample_submission.csv", "a:cat b:cat b:dog b:fish", "single")
+    with pytest.raises(SubmissionError, match=r"those of 'b' sum to 1\.2"):
+        build_submission(competition, CLASSES, sample, ["a", "b"], np.array([[0.9, 0.8, 0.7], [0.4, 0.4, 0.4]]))
+
+
+def test_ids_that_name_image_and_column_stand_beside_one_other_column(tmp_path):
+    path = tmp_path / "sample_submission.csv"
+    path.write_text("id,value,Usage\na:cat,0,Public\na:dog,0,Public\n")
+    with pytest.raises(SubmissionError, match=r"2 columns beside the id \(value, Usage\).*ProbabilityPerRow"):
+        read_sample_submission(path, form=ProbabilityPerRow(CLASSES, row="{id}:{class}"))
+
+
 class Questions:
     """A form whose ids name an image and one of two questions, each with tags as its answers."""
 
@@ -120,18 +174,19 @@ def questions(tmp_path):
     tags = CsvLabels("train.csv", image="id", label="tags", folder="train", separator=" ")
     competition = declare(labels=tags, submission=Questions(), metric="micro_f1")
     path = tmp_path / "sample_submission.csv"
-    path.write_text("row,answer\nb/wet,\na/is,\nb/is,\na/wet,\nc/wet,\n")
+    path.write_text("row,answer\nc/wet,\nb/wet,\na/is,\nb/is,\na/wet,\n")
     sample = read_sample_submission(path, form=competition.submission)
     predictions = np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0]])
+    must_fit(competition, CLASSES, sample, ["a", "b", "c"], predictions[:1])
     return competition, sample, build_submission(competition, CLASSES, sample, ["a", "b", "c"], predictions)
 
 
 def test_ids_may_name_an_image_and_a_column_that_is_no_class(questions, tmp_path):
     competition, sample, made = questions
     write_submission(made, tmp_path / "made.csv")
-    assert (tmp_path / "made.csv").read_text() == "row,answer\nb/wet,yes\na/is,cat\nb/is,dog\na/wet,no\nc/wet,no\n"
+    assert (tmp_path / "made.csv").read_text() == "row,answer\nc/wet,no\nb/wet,yes\na/is,cat\nb/is,dog\na/wet,no\n"
     check_submission(competition, CLASSES, sample, tmp_path / "made.csv")
-    answers = read_csv(tmp_path / "made.csv")[:4]
+    answers = read_csv(tmp_path / "made.csv")[1:]
     grade = grader(competition)
     assert grade(answers, answers.iloc[::-1]) == 1
     assert grade(answers, answers.replace("cat", "dog")) < 1

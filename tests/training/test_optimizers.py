@@ -109,11 +109,22 @@ def by_name(groups):
     return SAM([early])
 
 
+class OnGPUs(torch.optim.SGD):
+    """Steps with and without a closure, but not on the processor, as NVIDIA's fused ones."""
+
+    def step(self, closure=None):
+        if closure is not None:
+            closure()
+        if any(one.device.type == "cpu" for group in self.param_groups for one in group["params"]):
+            raise RuntimeError("its kernel is for GPUs")
+        super().step()
+
+
 @pytest.mark.parametrize(
     ("optimizer", "needs"),
-    [("adamw", False), (radam, False), (by_name, True), (SAM, True), (Again, True), (lbfgs, True)],
+    [("adamw", False), (radam, False), (by_name, True), (SAM, True), (Again, True), (lbfgs, True), (OnGPUs, False)],
 )
-def test_an_optimizer_needs_a_closure_that_does_not_step_without(optimizer, needs):
+def test_an_optimizer_needs_a_closure_that_steps_only_with_one(optimizer, needs):
     assert needs_closure(Recipe(optimizer=optimizer, stages=[Stage(size=32, train="all")])) is needs
 
 

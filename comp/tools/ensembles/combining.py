@@ -241,9 +241,8 @@ def write(
 def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -> Method:
     if how is None and rows:
         return max(methods, key=lambda method: methods[method].goodness)
-    if (
-        how is not None and how in methods and (rows or how != "ranks")
-    ):  # for ranks no post-processing can be taken over
+    # For ranks no post-processing can be taken over.
+    if how is not None and how in methods and (rows or how != "ranks"):
         return how
     too_few = f"only {rows} images validate" if rows else "no image validates"
     why = "their predictions are numbers" if how in ("logits", "ranks") and how not in methods else too_few
