@@ -48,6 +48,8 @@ class Encoding:
                 yield f"column {name!r}: {missing} of {len(table)} {what} have none and are given the mean, {mean:.4g}"
         for name, known in self.categories.items():
             values = _categories(table, name)
+            if "" in known and (missing := int((values == "").sum())):
+                yield f"column {name!r}: {missing} of {len(table)} {what} have none, which is a category of its own"
             if unseen := sorted(set(values) - set(known)):
                 count = int(np.isin(values, unseen).sum())
                 yield (

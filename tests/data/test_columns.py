@@ -35,6 +35,9 @@ def test_what_is_missing_or_was_not_seen_is_given_nothing_and_that_is_said():
     assert all(part in of_age for part in ("'age'", "2 of 3 test images", "mean, 2"))
     assert all(part in of_sex for part in ("'sex'", "2 of 3 test images"))
     assert list(encoding.lines(table(["1"], ["f"]), "test images")) == []
+    none = next(Encoding({}, {"sex": ["", "f", "m"]}).lines(others, "training images"))
+    assert "'sex'" in none
+    assert "1 of 3 training images have none" in none
 
 
 def test_a_column_that_never_changes_is_nothing_and_rounding_makes_none_vary():

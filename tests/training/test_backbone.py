@@ -129,7 +129,7 @@ def test_a_size_that_a_transformer_cannot_take_is_named(size):
     ("name", "options", "said"),
     [
         ("no_such_backbone", {}, "timm knows no backbone 'no_such_backbone'"),
-        ("resnet_9000", {"pretrained": True}, "timm knows no backbone 'resnet_9000'; near it are .*resnet"),
+        ("resnet_9000", {"pretrained": True}, "timm knows no backbone 'resnet_9000'; similar names are .*resnet"),
         ("local-dir:no/such/folder", {}, "The backbone folder no/such/folder doesn't exist"),
         ("SAVED", {"pretrained": True}, "for the folder write local-dir:/"),
         ("test_resnet.no_such_tag", {"pretrained": True}, "knows no weights 'no_such_tag' .*; there are test_resnet.r"),
