@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comp import runner
+from comp import ProbabilityPerRow, runner
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
@@ -158,6 +158,15 @@ def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_leaves
     assert len(known) + len(hidden) == len(labels)
     assert [Path(path).stem for path in found.test["path"]] == list(found.test["id"]) == list(hidden.index)
     assert list(found.sample_submission.columns) == ["id", "colour"]
+
+
+def test_of_one_class_an_image_all_are_asked_for_though_the_sample_submission_asks_for_some(downloaded, workspace):
+    form = ProbabilityPerRow(["blue", "green", "red"])
+    competition = replace(downloaded.competition, submission=form, metric="log_loss")
+    path = workspace.data("shades") / "sample_submission.csv"
+    path.write_text("\n".join(["id,chance", *(f"{name}_red,0" for name in read_csv(path)["id"])]))
+    found, answers = hidden_of(competition, workspace)
+    assert list(found.sample_submission.columns) == list(answers) == ["id", "blue", "green", "red"]
 
 
 def test_no_class_and_no_tag_is_hidden_whole():
