@@ -26,7 +26,7 @@ from comp.declare.forms import (
 from comp.declare.metrics import Target
 from comp.declare.own_images import AskForAll, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable
-from comp.errors import DataError
+from comp.errors import DataError, first_few
 from comp.new.columns import SEPARATORS, around
 from comp.new.labels import find_labels
 from comp.new.long_form import LongForm, made_wide
@@ -89,6 +89,9 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     if long is not None:
         labels = replace(labels, source=long.source(labels.source))
         form, form_seen, sure = _per_row(long, form, look.tables[labels.path])
+        if unread := long.unread.get(labels.path):
+            doubt = f"{first_few(unread)} of {labels.path} aren't read; where one groups images, write a LabelFunction"
+            labels = replace(labels, doubts=(*labels.doubts, doubt))
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)
     unlike = bool(re.search(UNLIKE_PHOTOS, words)) or viewpoint.flips != "horizontal"

@@ -21,12 +21,13 @@ MOST_CLASSES = 200
 class LongForm:
     """How rows are named after image and class, the classes, and of the tables that have such rows the values' column.
 
-    tables: by their paths.
+    tables: by their paths. unread: of each the other columns.
     """
 
     row: str
     classes: Sequence[str]
     tables: dict[str, str] = field(default_factory=dict)
+    unread: dict[str, list[str]] = field(default_factory=dict)
 
     def source(self, found: LabelSource) -> LabelSource:
         """What reads the labels that were found in tables made wide."""
@@ -41,18 +42,19 @@ def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongF
     if len(sample.columns) != 1 or not look.image_names.isdisjoint(sample.ids):
         return look, sample, None
     for long in _ways(sample.ids):
-        tables, wide = {}, {}
+        tables, wide, unread = {}, {}, {}
         for path, table in look.tables.items():
             value = _value_of(table, sample, long) if path != sample.path else None
             if value is not None:
                 tables[path] = value
+                unread[path] = [str(name) for name in table if name not in (sample.id, value)]
                 wide[path] = widened(table, sample.id, long.row, long.classes, value)
         if tables or any(set(long.classes) <= set(table) for table in look.tables.values()):
             asked = widened(sample.table, sample.id, long.row, long.classes, sample.columns[0])
             return (
                 replace(look, tables={**look.tables, **wide}),
                 replace(sample, table=asked),
-                replace(long, tables=tables),
+                replace(long, tables=tables, unread=unread),
             )
     return look, sample, None
 

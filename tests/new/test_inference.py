@@ -342,3 +342,9 @@ def test_whole_numbers_in_rows_may_be_answers_and_that_is_said():
     form = about(inferred(**tables), "submission")
     assert not form.sure
     assert "several questions" in form.text
+
+
+def test_columns_beside_rows_of_images_and_numbers_are_said_not_to_be_read():
+    train = "row,image,farm,target: {n}_{name},train/{n}.png,{third},{n}{bit}.5"
+    found = inferred(train=train, sample_submission="row,target: {n}_{name},0.0")
+    assert any("image, farm of train.csv aren't read" in doubt for doubt in doubts(found, "labels"))
