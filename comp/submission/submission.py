@@ -213,9 +213,12 @@ def misread(
     given = exact_predictions(competition, classes, some)
     columns = sample_submission.written(classes)
     found = np.asarray(of_form(form, "decode", _encoded(form, given, classes, columns)[columns], classes))
-    found = found[:, :1] if form.takes == "ranking" else found
-    same = found.shape == given.shape and np.isclose(found, given, rtol=1e-3, atol=0.49)
-    wrong = len(given) - int(np.reshape(same, (len(given), -1)).all(axis=1).sum()) if np.ndim(same) else len(given)
+    if form.takes == "ranking" and found.ndim == 2:
+        found = found[:, :1]
+    wrong = len(given)
+    if found.shape == given.shape and found.dtype.kind in "biuf":
+        differ = ~np.isclose(found, given, rtol=1e-3, atol=0.49)
+        wrong = int(differ.reshape(len(given), -1).any(axis=1).sum())
     if not wrong:
         return ""
     return (

@@ -200,17 +200,27 @@ def test_a_row_of_such_a_form_that_was_edited_is_checked(questions, tmp_path):
         check_submission(competition, CLASSES, sample, tmp_path / "made.csv")
 
 
-def test_a_form_of_ones_own_that_takes_the_classes_in_another_order_is_told_so():
-    form = type(
-        "Form", (ClassAndId,), {"encode": lambda _, given, classes, __: pd.DataFrame(given, columns=classes[::-1])}
-    )
+@pytest.mark.parametrize(
+    ("method", "own", "said"),
+    [
+        ("encode", ClassAndId.encode, ""),
+        (
+            "encode",
+            lambda _, given, classes, __: pd.DataFrame(given, columns=classes[::-1]),
+            "Form reads 2 of 4 labels",
+        ),
+        ("decode", lambda _, frame, __: frame.astype(str).to_numpy(), "Form reads 4 of 4 labels"),
+    ],
+    ids=["right", "in another order", "text"],
+)
+def test_a_form_of_ones_own_that_reads_labels_back_as_others_is_told_so(method, own, said):
+    form = type("Form", (ClassAndId,), {method: own})()
     sample = SampleSubmission(("id", "chance"), pd.Series(["cat:a", "dog:a", "fish:a"]))
-    sample = replace(sample, parts=form().parts(sample.ids).set_axis([0, 1], axis=1))
-    targets = np.array([0, 1, 2, 1])
-    for made, said in ((ClassAndId(), ""), (form(), "Form reads 2 of 4 labels back")):
-        competition = declare(labels=Folders("train"), submission=made, metric="log_loss")
-        assert misread(competition, CLASSES, sample, targets).startswith(said)
-        assert bool(misread(competition, CLASSES, sample, targets)) == bool(said)
+    sample = replace(sample, parts=form.parts(sample.ids).set_axis([0, 1], axis=1))
+    competition = declare(labels=Folders("train"), submission=form, metric="log_loss")
+    found = misread(competition, CLASSES, sample, np.array([0, 1, 2, 1]))
+    assert found.startswith(said)
+    assert bool(found) == bool(said)
 
 
 @pytest.mark.parametrize(
