@@ -24,7 +24,7 @@ LATE_RATE = 1e-4
 # What a new declaration says above each.
 WHAT_IT_DOES = {
     "quick": "A head on frozen features; where that is not enough (`needed_above`), the late half of the backbone too.",
-    "cycles": "The same in three cycles, whose ends are averaged.",
+    "cycles": "A head, and the late half in three cycles, whose ends are averaged.",
     "standard": "On a GPU a head, then all layers in three cycles; without one, `cycles` in its place.",
     "strong": "Each member with each backbone in five folds, blended; with --time 30m as many of them as fit.",
 }

@@ -79,7 +79,7 @@ def find_run(workspace: Workspace, text: str) -> Run:
     # Its own name without its competition's, or another number of the same competition's.
     near = [run for run in every if text in (run.folder.name, run.name) or run.folder.parent.name == text.split("/")[0]]
     latest = [run.name for run in (near or every)][-5:]
-    which = f"; the latest are {', '.join(latest)}." if latest else "."
+    which = f"; the latest: {', '.join(latest)}." if latest else "."
     raise RunError(f"There is no run {text!r} in {workspace.runs}{which}")
 
 

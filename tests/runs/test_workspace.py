@@ -51,7 +51,7 @@ def test_a_run_that_is_not_there_is_an_error_that_names_the_latest_if_any(worksp
             started("planet", "quick", at=1000 + number)
         with pytest.raises(RunError) as raised:
             find_run(workspace, text)
-        known = f"; the latest are {', '.join(f'planet/quick-{number}' for number in latest)}" if latest else ""
+        known = f"; the latest: {', '.join(f'planet/quick-{number}' for number in latest)}" if latest else ""
         assert str(raised.value) == f"There is no run {text!r} in {workspace.runs}{known}."
 
 
@@ -108,7 +108,7 @@ def test_a_run_that_is_not_there_is_an_error_that_names_those_like_it(workspace,
         ("quick-1", "planet/quick-1, dogs/quick-1"),
         ("planet/quick-9", "planet/quick-1, planet/standard-1"),
     ):
-        with pytest.raises(RunError, match=rf"; the latest are {like}\.$"):
+        with pytest.raises(RunError, match=rf"; the latest: {like}\.$"):
             find_run(workspace, text)
 
 
