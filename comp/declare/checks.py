@@ -21,8 +21,6 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from comp.errors import DeclarationError
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
-
-
 # Characters of what a field is, in an error.
 LONGEST = 200
 

@@ -76,11 +76,11 @@ def rehearsed(
             prepare=(),
         )
         if tables.sample_submission.parts is not None:
-            # Ids that name images alone: the same form, with the columns in the file.
             written = tables.sample_submission.written(tables.classes)
             # Of shares of a whole, some are compared with all.
             some = competition.target in ("single", "shares") and set(written) < set(tables.classes)
             header = [header[0], *(tables.classes if some else written)]
+            # The same form without `parts`: ids name images alone, and the columns stand in the file.
             wide = SimpleNamespace(**{name: getattr(competition.submission, name) for name in OF_A_FORM})
             meanwhile = replace(meanwhile, submission=wide)
         rows = tables.train[hidden]
