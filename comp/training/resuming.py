@@ -66,9 +66,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
             continue
         before = _with_new_fields(run, prepared)
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
-        # Columns are data as well: what was declared anew explains more.
-        other = difference(*(_without(one, "source", "data") for one in (before, config)))
-        other = other or difference(*(_without(one, "source") for one in (before, config)))
+        other = difference(*(_without(one, "source") for one in (before, config)))
         if other is not None:
             # Another choice of a person's own is no surprise, nor that a finished run was made elsewhere or by hand.
             named = other.field == "recipe.backbone" and prepared.experiment.choices.backbone is not None
@@ -77,6 +75,9 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
                 edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
                 if other.field.startswith("data."):  # with which nothing resumes that one
                     edited, how = f"images or labels changed since {run.name}", ""
+                    declared, now = ((one.get("columns") or {}).get("declared") for one in (before, config))
+                    if declared != now:  # columns are data as well
+                        edited = f"`columns` changed since {run.name}"
                 notes.append(f"{edited}, so this is a new run{how}")
         elif changed := _changed_source(before, config):
             notes.append(f"{changed} changed since {run.name}, so this is a new run{how}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from comp import runner
+from comp import Columns, runner
 from comp.console import Console
 from comp.errors import RunError
 from comp.training import config
@@ -63,6 +63,20 @@ def test_edited_data_begin_a_new_run_and_none_is_told_to_resume_the_old_one(
     assert goes_on_with(head).name == "shades/standard-2"
     said = news()
     assert "images or labels changed" in said
+    assert "--resume" not in said
+
+
+def test_columns_that_are_declared_begin_a_new_run_and_are_named(head, stopped, workspace, goes_on_with, news):
+    for name in ("train", "sample_submission"):
+        table = workspace.data("shades") / f"{name}.csv"
+        ids = [line.split(",")[0] for line in table.read_text().splitlines()[1:]]
+        (workspace.data("shades") / f"of_{name}.csv").write_text(
+            "id,age\n" + "".join(f"{one},{len(ids)}\n" for one in ids)
+        )
+    columns = Columns("of_train.csv", "of_sample_submission.csv", image="id", numbers=["age"])
+    assert goes_on_with(replace(head, columns=columns)).name == "shades/standard-2"
+    said = news()
+    assert "`columns` changed since shades/standard-1" in said
     assert "--resume" not in said
 
 
