@@ -137,6 +137,8 @@ class Kernels:
             with self._lock:
                 if self._under_way.get(handle) is not version:
                     return
+                # Before its first line can be asked for.
+                self._keep(handle, replace(version, status="RUNNING"))
                 with (folder / LOG).open("wb") as log:
                     process = subprocess.Popen(
                         [python, "-u", folder / SCRIPT],
@@ -148,7 +150,6 @@ class Kernels:
                         start_new_session=True,
                     )
                 self._processes.append(process)
-                self._keep(handle, replace(version, status="RUNNING"))
             if status := process.wait():
                 failure = f"The notebook ended with status {status}."
         except OSError as error:
