@@ -18,6 +18,8 @@ from comp.declare.recipe import HEADS, LOSSES
 from comp.errors import DeclarationError, OverrideError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comp.runs.resolve import Choices
 
 
@@ -30,22 +32,26 @@ KINDS = f"what a declaration takes by name: {', '.join(get_args(What))}"
 def list_competitions(here: Here, what: Annotated[What | None, option("KIND", f"Instead, {KINDS}.")] = None) -> None:
     """List the competitions, each with its metric and its recipes."""
     if what is not None:
-        named = _parts(what)
-        width = max(map(len, named))
-        for name, words in named.items():
-            print(f"{name:<{width}}  {words}".rstrip())
+        _print_rows(list(_parts(what).items()))
         return
     declared = find_competitions(*here.folders)
-    width, wrong = max(map(len, declared), default=0), []
+    rows, wrong = [], []
     for name, declaration in declared.items():
         try:
             competition = load_competition(declaration)
         except DeclarationError as error:
             wrong.append(str(error))
         else:
-            print(f"{name:<{width}}  {competition.scoring.name:<10}  {', '.join(competition.recipes)}")
+            rows.append((name, competition.scoring.name, ", ".join(competition.recipes)))
+    _print_rows(rows)
     if wrong:
         raise DeclarationError(" ".join(wrong))
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
 
 
 def _parts(what: What) -> dict[str, str]:

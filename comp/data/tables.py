@@ -30,7 +30,7 @@ from comp.kaggle.record import must_be_whole
 from comp.submission.postprocessing import untuned
 from comp.submission.predictions import combined
 from comp.submission.scoring import must_score
-from comp.submission.submission import SampleSubmission, misread, must_fit, read_sample_submission
+from comp.submission.submission import SampleSubmission, misread, must_fit, read_sample_submission, unlike_form
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,9 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
     unlabelled = read_test_tables(competition, folder, classes)
     targets = targets_of(train, classes, competition.target)
     must_score(competition, classes, targets)
-    odd = misread(competition, classes, unlabelled.sample_submission, targets)
-    notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets), *filter(None, [odd])]
+    sample, path = unlabelled.sample_submission, folder / competition.sample_submission
+    odd = (misread(competition, classes, sample, targets), unlike_form(competition, classes, sample, path))
+    notes = [*train.attrs.get("notes", ()), *unlabelled.notes, *_rare(classes, targets), *filter(None, odd)]
     return replace(unlabelled, train=train, targets=targets, notes=notes)
 
 

@@ -61,7 +61,7 @@ class Declared:
             is_list = get_origin(bare) is Sequence and isinstance(found, Iterable) and not isinstance(found, str)
             value = tuple(found) if is_list or isinstance(found, list) else found
             if not fits(value, hint):
-                raise _wrong(self, name, words_for(hint))
+                raise _wrong(self, name, words_for(hint) + _lacking(value, bare))
             if type(value) is int and fits(float(value), hint):
                 value = float(value)
             object.__setattr__(self, name, value)
@@ -80,6 +80,15 @@ def _wrong(declaration: object, name: str, wanted: str) -> DeclarationError:
     if isinstance(found, Mapping) and len(said) > LONGEST:
         said = f"{{{', '.join(f'{key!r}: …' for key in found)}}}"
     return DeclarationError(f"{type(declaration).__name__}: `{name}` is {said}, but it should be {wanted}.")
+
+
+def _lacking(value: object, protocol: Any) -> str:
+    """The words for what a part of one's own has not of a protocol, where it has something of it."""
+    if not getattr(protocol, "_is_protocol", False) or isinstance(value, type):
+        return ""
+    named = [name for name in {**vars(protocol), **protocol.__annotations__} if not name.startswith("_")]
+    lacking = [name for name in named if not hasattr(value, name)]
+    return f"; it has no {' and no '.join(f'`{name}`' for name in lacking)}" if 0 < len(lacking) < len(named) else ""
 
 
 @cache

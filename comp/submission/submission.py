@@ -227,6 +227,23 @@ def misread(
     )
 
 
+def unlike_form(competition: Competition, classes: Sequence[str], sample: SampleSubmission, path: Path) -> str:
+    """What to say where the sample submission's first values are not such as the form reads; empty where they are.
+
+    It tells another separator, or numbers where the form writes names, before a leaderboard does.
+    """
+    blocks = read_csv_in_blocks(path, LABELS_TRIED * len(sample.columns))
+    values = next(filter(len, blocks)).drop(columns=sample.columns[0])
+    if sample.parts is not None or values.eq("").any(axis=None):  # empty ones say nothing
+        return ""
+    try:
+        of_form(competition.submission, "decode", values, classes)
+    except CompError as error:
+        form = type(competition.submission).__name__
+        return f"the sample submission has values unlike those of {form}; see whether `submission` is right: {error}"
+    return ""
+
+
 def keep_submission(submission: Submission, run: Run) -> None:
     """Write a run's submission.csv, and beside its scores by which fingerprint an edit of it shows."""
     with replacing(run.submission) as unfinished:

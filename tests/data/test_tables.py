@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,16 @@ def test_the_class_that_is_submitted_is_the_one_that_a_metric_of_two_classes_sco
 def test_a_metric_for_two_classes_is_refused_of_three(read):
     with pytest.raises(DeclarationError, match="'f1' is for two classes, but there are 3"):
         read(metric="f1")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"), [("red", ""), ("", ""), ("0", "ClassName.*'0' is not a class"), ("red green", "'red green'")]
+)
+def test_values_of_the_sample_submission_that_the_form_would_not_write_are_said(shades, read, values, said):
+    shades.text("sample_submission.csv", ["id,colour", f"q05,{values}", f"q01,{values}"])
+    notes = [note for note in read().notes if "sample submission" in note]
+    assert len(notes) == bool(said)
+    assert re.search(said, "".join(notes))
 
 
 @pytest.mark.parametrize("method", ["encode", "decode"])

@@ -195,3 +195,14 @@ def test_a_field_that_a_word_has_not_is_told_those_it_has(field, meant):
     assert f"Competition has no field `{field}`" in said
     assert meant in said
     assert misspelt(TypeError("len() takes no keyword arguments"), vars(comp)) is None
+
+
+def test_a_form_of_ones_own_that_lacks_fields_is_told_which():
+    class Form:
+        takes = "probabilities"
+
+        def encode(self, predictions, classes, columns):
+            """Not called."""
+
+    with pytest.raises(DeclarationError, match=r"no `targets` and no `decode` and no `classes_in`\."):
+        comp.Competition(**{**RIGHT["Competition"], "submission": Form()})
