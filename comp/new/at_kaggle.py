@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import requests
 from remotezip import RemoteZip, RemoteZipError
 
+from comp.declare.labels.files import READ_BY
 from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.archives import NESTED_SUFFIXES
 from comp.kaggle.client import CompetitionFacts, Kaggle, RemoteFile
@@ -73,7 +74,9 @@ def look_at_kaggle(
                 say(f"{file.path} of {file.size >> 20:,} MB is downloaded to be looked at")
             told.add(file.path, file.size, partial(_brought, kaggle, slug, file, Path(place)))
             tick()
-        image = next((file for file in seen if is_image(file.path)), None)
+        images = [file for file in seen if is_image(file.path)]
+        # Others than ordinary ones can't be opened here.
+        image = min(images, key=lambda file: PurePosixPath(file.path).suffix.lower() in READ_BY, default=None)
         pixels = None if image is None else pixels_of(_brought(kaggle, slug, image, Path(place)))
     return Look(paths, folders=folders, whole=complete, pixels=pixels, **vars(told), **asdict(facts))
 

@@ -36,12 +36,14 @@ from comp.new.metrics import Named, for_target, metric_of
 from comp.new.own_images import own_images
 from comp.new.pixels import pixel_tables, reader_of
 from comp.new.recipes import recipes_for
-from comp.new.sample import SampleTable, find_sample
-from comp.new.tables import Found
+from comp.new.sample import SampleTable, find_sample, is_sample
+from comp.new.tables import Found, unread_columns
 from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
+# Of many images, as far as they are known.
+CONTAINERS = (".hdf5", ".h5", ".tfrec", ".tfrecord", ".bson", ".lmdb", ".mdb", ".npz", ".pkl", ".pickle")
 # A form, what it was seen by, and whether that is no guess.
 FormSeen = tuple[SubmissionForm, str, bool]
 
@@ -77,7 +79,8 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     if found is None:
         prepared, labels, asked, sample = own_images(look)
     elif rows is not None:
-        sample, (prepared, labels, asked, read) = found, rows
+        sample, (prepared, labels, asked, read, side) = found, rows
+        look = replace(look, pixels=(side, side))
     else:
         look, sample, long = made_wide(look, found)
         asked = find_asked(look, sample)
@@ -116,16 +119,21 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     group = getattr(getattr(given, "train", given), "group", None)
     findings = [
         Finding("labels", labels.seen),
+        *([Finding("read", f"an image's channels are files: {', '.join(look.channels)}")] if look.channels else []),
         *([Finding("groups", f"images of one {group!r} are kept on one side of a split")] if group else []),
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
         Finding("test", asked.seen.replace("{name}", name), asked.sure),
-        Finding("submission", form_seen, sure),
+        Finding("submission", f"{form_seen}{_instead_of(look, sample)}", sure),
         metric_finding,
         Finding("augment", because, sure=False),
         Finding("layers", f"layer_lr_ratio {ratio}, for images {like} photographs", sure=False),
         Finding("recipes", recipes_seen),
         *(Finding("files", f"{path} {why}, and is left out", sure=False) for path, why in look.aside.items()),
+        *(Finding("columns", text, sure=False) for text in unread_columns(look, labels, sample)),
     ]
+    if containers := [path for path in look.files if path.lower().endswith(CONTAINERS)]:
+        text = f"{first_few(containers)} can't be read; let `prepare` write out the images in them"
+        findings.append(Finding("files", text, sure=False))
     if look.only_notebooks:
         findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
     if not look.whole:
@@ -146,6 +154,12 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
     return f"{asked}{'.' if look.description.strip() else '?'} {metric[0].upper()}{metric[1:]}."
 
 
+def _instead_of(look: Look, sample: SampleTable) -> str:
+    """Which other sample submissions are not taken."""
+    others = [path for path in look.tables if path != sample.path and is_sample(path)]
+    return f", by {sample.path} and not {first_few(others)}" if others and sample.columns else ""
+
+
 def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequence[str]) -> FormSeen:
     columns, values, classes, target = sample.columns, sample.values, labels.classes, labels.source.target
     are_numbers = target in ("number", "fractions") or (target == "shares" and sample.takes == "numbers")
@@ -160,7 +174,7 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequen
                 f"in {labels.path}; call the columns alike, or give the numbers by their names in a LabelFunction: "
                 "docs/bring-your-own.md."
             )
-        return Numbers(), f"a number in {', '.join(map(repr, columns[:5]))}", True
+        return Numbers(), f"a number in {first_few(map(repr, columns))}", True
     if len(columns) > 1:
         return _probability_per_class(columns, classes)
     column = columns[0]
@@ -254,8 +268,9 @@ def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Findi
     target, named = labels.source.target, metric_of(look.metric)
     fitting = named and for_target(named, target, len(labels.classes))
     if fitting and fitting.takes == form.takes:
-        # Kaggle's name doesn't tell the classes' weights.
+        # Kaggle's name doesn't tell the classes' weights, and not always beta.
         alike = ", with the same weight for each class" if fitting.name == "weighted_log_loss" else ""
+        alike = ", with a beta of 2" if fitting.name == "mean_f2" and "2" not in look.metric else alike
         text = f"{fitting.name}, which Kaggle calls {look.metric!r}{alike}"
         return fitting.name, Finding("metric", text, sure=not alike)
     guess = _guessed_metric(labels, form, look)

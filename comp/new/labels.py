@@ -18,7 +18,7 @@ from comp.declare.labels.files import FileNames
 from comp.declare.labels.naming import Names
 from comp.declare.labels.placing import filled, whole_names
 from comp.declare.labels.table import in_order
-from comp.errors import DataError
+from comp.errors import DataError, counted, first_few
 from comp.new.class_folders import FEWEST_GROUPS, counting, in_folders, names_classes
 from comp.new.columns import FEW, Labels, labels_of
 from comp.new.look import WORD, ImageFolder, Look
@@ -29,7 +29,7 @@ from comp.new.tables import Found, LabelTable, joined, of_parts, validating, wit
 
 GROUP_NAMES = (
     rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
-    r"|video|(?<!age)(?<!age[_ -])group)"
+    r"|experiment|specimen|donor|batch|video|(?<!age)(?<!age[_ -])group)"
 )
 # Where groups are parts of larger ones, so many of these make five folds.
 ENOUGH_GROUPS = 10
@@ -247,7 +247,7 @@ def _from_table(
         "folder": folder,
         "suffix": named.suffix,
         "join": table.join,
-        "shared": _shares(folder, asked),
+        "shared": _shares(folder, asked) or named.share < 1,
         "group": group,
         "answer": answer,
         "incomplete": incomplete,
@@ -257,7 +257,7 @@ def _from_table(
     column = labels.columns[0] if len(labels.columns) == 1 else ""
     if labels.target == "number":
         source = CsvNumbers(path, values=labels.columns, **rest)
-        said = f"numbers in {', '.join(map(repr, labels.columns[:5]))}"
+        said = f"numbers in {first_few(map(repr, labels.columns))}"
     elif not column:
         source = CsvColumns(path, labels=labels.columns, target=labels.target, **rest)
         ones = {"single": "just one of them 1 in a row", "multi": "any number of them 1 in a row"}
@@ -272,6 +272,9 @@ def _from_table(
     if incomplete:
         some = f"{lacking.sum()} of {len(rows)} rows of {path}"
         doubts.append(f"{some} have no label or no image, the first {called[lacking].iloc[0]!r}, and are left out")
+    if named.share < 1 and not _shares(folder, asked):
+        unnamed = counted(round(len(named.images) / named.share) - len(named.images), "image has", "images have")
+        doubts.append(f"{unnamed} no row in {path}, and no label")
     if asked.key is not None and answer is None and len(asked.images) > asked.answered and "*" not in named.suffix:
         doubts.append(f"an answer in {asked.key!r} combines several images, but each validates by itself")
     if table.parts is not None:

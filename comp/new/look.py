@@ -12,6 +12,7 @@ from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -194,7 +195,8 @@ class Told:
         path = brought()
         try:
             if not is_json:
-                self.tables[name] = trimmed(read_table(path))
+                table = read_table(path)
+                self.tables[name] = table if table.shape[1] >= WIDE else trimmed(table)
             elif (records := _records(path)) is not None:
                 self.tables[name] = trimmed(records)
             elif too_large:
@@ -214,7 +216,11 @@ def read_table(path: Path) -> pd.DataFrame:
         with wrong_said(path), pq.ParquetFile(path) as file:
             wide = len(file.schema_arrow.names) >= WIDE
             first = next(file.iter_batches(MOST_OF_WIDE), None) if wide else None
-        return read_csv(path) if first is None else first.to_pandas().astype(str)
+        if first is None:
+            return read_csv(path)
+        # Of all columns together: of one after the other tens of thousands take minutes.
+        values = np.stack([column.to_numpy(zero_copy_only=False) for column in first.columns], axis=1).astype(object)
+        return pd.DataFrame(values.astype(str), columns=first.schema.names, dtype=object)
     parts: list[pd.DataFrame] = []
     for block in read_csv_in_blocks(path, CELLS):
         if block.shape[1] >= WIDE and len(block):
@@ -239,7 +245,8 @@ def _records(path: Path) -> pd.DataFrame | None:
 
 def columns_of_pixels(table: pd.DataFrame) -> list[str]:
     """Those that have the pixels of an image in a cell, as far as the first row tells."""
-    return [str(name) for name in table if len(table) and numbers_in(table[name].iloc[0]) >= FEWEST_PIXELS]
+    first = table.iloc[0].items() if len(table) else ()
+    return [str(name) for name, cell in first if numbers_in(cell) >= FEWEST_PIXELS]
 
 
 def numbers_in(text: str) -> int:

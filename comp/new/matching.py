@@ -26,6 +26,10 @@ MOST_FOLDERS = 4
 TRIED = 50  # images of a JSON that tell which folder it means
 
 
+class NoImagesError(DataError):
+    """A competition whose files have no images among them."""
+
+
 @dataclass(frozen=True)
 class Fit:
     """How a column's values name the images of some folders.
@@ -148,7 +152,7 @@ def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
                 f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission that asks for "
                 "some; write sample_submission.csv with an id, counted from 1, and any answer for each row to predict."
             )
-    raise DataError(
+    raise NoImagesError(
         f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
         "declare a PixelTable where they are rows of a table, or write them out as PNG or .npy "
         "(docs/bring-your-own.md), and if a data set has them, put both into one folder; then name it with --data."

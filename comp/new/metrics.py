@@ -13,15 +13,18 @@ AREA = r"(?:area under (?:receiver operating characteristic|roc)(?: curve)?|(?:r
 LOG_LOSS = r"(?:log ?loss|logarithmic loss|cross ?entropy(?: loss)?)"
 F = r"f ?(?:1|score|measure|1 score|1 measure)"
 NAMES: tuple[tuple[str, str], ...] = (
-    (rf"{COLUMNWISE}(?:multi ?class |multi ?label |binary |two class )?{LOG_LOSS}", "log_loss"),
+    (rf"{COLUMNWISE}(?:multi ?class |multi ?label |binary |two class )?{LOG_LOSS}|multi ?class loss", "log_loss"),
     (rf"(?:class )?(?:weighted|balanced) (?:multi ?class )?{LOG_LOSS}", "weighted_log_loss"),
-    (rf"{COLUMNWISE}{AREA}", "roc_auc"),
-    (rf"p ?auc(?: above .*)?|partial {AREA}", "pauc"),
+    (rf"{COLUMNWISE}{AREA}|mc ?auc", "roc_auc"),
+    (rf"(?:isic )?p ?auc(?: above ?.*)?|partial {AREA}", "pauc"),
     (
         r"(?:simple |overall |mean )?(?:multi ?class )?(?:categorization |classification )?accuracy(?: score)?",
         "accuracy",
     ),
-    (r"balanced (?:multi ?class )?(?:classification )?accuracy|(?:mean|average) class accuracy", "balanced_accuracy"),
+    (
+        r"balanced (?:multi ?class )?(?:classification )?accuracy(?: score)?|(?:mean|average) class accuracy",
+        "balanced_accuracy",
+    ),
     (r"top ?(?P<k>\d+) (?:categorization |classification )?accuracy", "top_k_accuracy"),
     (r"(?:quadratic(?:ally)? weighted|quadratic|cohen s quadratic weighted) kappa|qwk", "quadratic_kappa"),
     (r"(?:linear(?:ly)? weighted|linear) kappa", "linear_kappa"),
@@ -29,9 +32,9 @@ NAMES: tuple[tuple[str, str], ...] = (
     (rf"micro(?: averaged| average)? {F}|{F} micro", "micro_f1"),
     (rf"binary {F}|f ?1(?: score)?|f score", "f1"),
     (rf"(?:mean|sample|samples|sample averaged) {F}(?: samples)?", "mean_f1"),
-    (r"(?:mean )?f ?2(?: score)?|mean f score beta|mean f ?beta(?: 2)?|f ?beta 2", "mean_f2"),
+    (r"(?:mean )?f ?2(?: score)?|mean f ?score beta|mean f ?beta(?: 2)?|f ?beta 2", "mean_f2"),
     (r"(?:mean )?f ?0 ?5(?: score)?", "mean_f05"),
-    (r"(?:mean average precision (?:at|k) |map ?(?:at )?)(?P<k>\d+)", "map_at_k"),
+    (r"(?:mean average precision (?:at|k) |map ?(?:at )?)(?P<k>\d+|k)", "map_at_k"),
     (rf"{COLUMNWISE}average precision|area under precision recall curve|pr ?auc", "average_precision"),
     (r"probabilistic f ?(?:1|score|1 score)|p ?f ?1", "pf1"),
     (r"root mean squared? error|rmse", "rmse"),
@@ -73,7 +76,7 @@ def _named(text: str) -> Named | None:
     plain = _plain(text)
     for pattern, name in NAMES:
         if found := re.fullmatch(pattern, plain):
-            return Named(name, int(found.groupdict().get("k") or 0))
+            return Named(name, int(re.sub("k", "", found.groupdict().get("k") or "") or 0))
     return None
 
 

@@ -37,8 +37,8 @@ class _Pair:
     where: tuple[Sequence[str], Sequence[str]] = ((), ())
 
 
-def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Found, Asked, str] | None:
-    """What to prepare of rows that are images, their labels, those to predict and how they are read.
+def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Found, Asked, str, int] | None:
+    """What to prepare of rows that are images, their labels, those to predict, how they are read, and their side.
 
     None where there are none. Images to predict that no column names are numbered in the order of their rows.
     Raises DataError where they have no column of classes, or the sample submission's ids are others.
@@ -99,17 +99,19 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
     )
     source = TestImages("prepared/test", suffix=suffix)
     asked = Asked(source, frozenset(), None, False, f"{pair.test} has the images to predict")
-    return made, labels, asked, "npy" if suffix else "images"
+    count = numbers_in(train[columns[0]].iloc[0]) if columns else len(pair.pixels)
+    return made, labels, asked, "npy" if suffix else "images", isqrt(count)
 
 
 def _pairs(tables: dict[str, pd.DataFrame], sample: SampleTable) -> Iterator[_Pair]:
     def labels(table: pd.DataFrame, without: Sequence[str]) -> list[str]:
-        others = [str(name) for name in table if name not in without and name != sample.id]
+        others = [str(name) for name in table.columns.difference([*without, sample.id], sort=False)]
         return [name for name in others if name in sample.columns] or others
 
+    # Of tens of thousands of columns one after the other takes minutes, so the first row stands for the others.
+    first = {path: table.iloc[0] for path, table in tables.items()}
     cells = {
-        path: [str(name) for name in table if _is_image(numbers_in(table[name].iloc[0]))]
-        for path, table in tables.items()
+        path: [str(name) for name, cell in row.items() if _is_image(numbers_in(cell))] for path, row in first.items()
     }
     for path, table in tables.items():
         if (parts := parts_of(table) if cells[path] else None) is None:
@@ -124,8 +126,8 @@ def _pairs(tables: dict[str, pd.DataFrame], sample: SampleTable) -> Iterator[_Pa
         for train, labelled in tables.items():
             shared = [name for name in cells[test] if name in cells[train]]
             if not shared:
-                able = (str(name) for name in asked if name in labelled and name != sample.id)
-                shared = [name for name in able if pd.to_numeric(asked[name], errors="coerce").notna().all()]
+                able = asked.columns.intersection(labelled.columns, sort=False).drop(sample.id, errors="ignore")
+                shared = [str(name) for name in able[pd.to_numeric(first[test][able], errors="coerce").notna()]]
             own = [name for name in labels(labelled, shared) if name not in asked]
             if train != test and own and (shared == cells[test] != [] or _is_image(len(shared))):
                 yield _Pair(train, test, shared, bool(cells[test]), own)

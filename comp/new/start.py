@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
+
+import pandas as pd
 
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
@@ -16,7 +18,7 @@ from comp.declare.checks import fits, words_for
 from comp.declare.competition import Competition, KaggleDataset, KaggleSlug, Slug, load_competition
 from comp.declare.metrics import Target, outputs_in_words
 from comp.declare.own_images import AskForAll, HideShare
-from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError
+from comp.errors import CompError, DataError, DeclarationError, KaggleError, OverrideError, counted, first_few
 from comp.files import holds_files
 from comp.kaggle.client import CompetitionFacts, connect
 from comp.kaggle.fetch import fetch
@@ -24,7 +26,7 @@ from comp.new.adopting import adopted
 from comp.new.at_kaggle import OpaqueError, look_at_kaggle
 from comp.new.inference import Finding, InferredDeclaration, infer
 from comp.new.look import Look, look_at_folder
-from comp.new.matching import kinds_of
+from comp.new.matching import NoImagesError, kinds_of
 from comp.new.writing import write
 from comp.runs import Workspace
 
@@ -81,9 +83,10 @@ def start(
             guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
             inferred = replace(inferred, findings=(*inferred.findings, Finding("kaggle", guess, sure=False)))
     fits, verdict = _held_against_the_files(inferred.competition, look, here)
-    written = write(replace(inferred, findings=(*inferred.findings, verdict)), folder)
-    for finding in (*inferred.findings, verdict):
-        mark = " " if finding.sure else "?" if fits or finding is not verdict else "!"
+    inferred = replace(inferred, findings=(*inferred.findings, *verdict))
+    written = write(inferred, folder)
+    for finding in inferred.findings:
+        mark = " " if finding.sure else "?" if fits or finding not in verdict else "!"
         console.say(f"{mark} {finding.about:<11} {finding.text}")
     if not all(finding.sure for finding in inferred.findings):
         console.say(f"each ? marks a guess; confirm or change it in {written.name}")
@@ -147,8 +150,8 @@ def _from_kaggle(
             break
         try:
             return look, infer(look, name, slug)
-        except DataError:
-            if look.whole and not look.image_folders:
+        except DataError as error:
+            if look.whole and isinstance(error, NoImagesError):
                 raise DataError(
                     f"{slug} has no images among its files, which are {kinds_of(look)}; name the data set that has "
                     "them, --dataset OWNER/SLUG, or write out those in other files: docs/bring-your-own.md."
@@ -162,27 +165,38 @@ def _from_kaggle(
     return look, infer(look, name, slug, datasets)
 
 
-def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, Finding]:
+def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, list[Finding]]:
     """Whether labels, test images and sample submission fit together, as far as is known, and what to say of it."""
     own = isinstance(competition.prepare, (HideShare, AskForAll)) and holds_files(here)
     if competition.prepare and not own:
-        return True, Finding("check", "the images are prepared from the tables first, and held against the rest then")
+        return True, [Finding("check", "the images are prepared from the tables first, and held against the rest then")]
     if not look.whole or len(look.files) > MOST_CHECKED:
-        return True, Finding("check", "not held against the data yet; training does that first", sure=False)
+        return True, [Finding("check", "not held against the data yet; training does that first", sure=False)]
     with tempfile.TemporaryDirectory() as place:
         folder = here if holds_files(here) else Path(place)
         if folder != here:
             _lay_out(look, folder)
         try:
-            return True, Finding("check", _fit_together(read_tables(competition, folder), competition.target))
+            tables = read_tables(competition, folder)
         except CompError as error:
-            return False, Finding("check", str(error).replace(f"{folder}/", ""), sure=False)
+            return False, [Finding("check", str(error).replace(f"{folder}/", ""), sure=False)]
+        fitting = Finding("check", _fit_together(tables, competition.target))
+        return True, [*(Finding("images", text, sure=False) for text in _unused(tables, look, folder)), fitting]
 
 
 def _fit_together(tables: Tables, target: Target) -> str:
     of = outputs_in_words(tables.classes, target)
     counts = f"{len(tables.train)} labelled images of {of}, {len(tables.test)} to predict"
     return f"labels, images and sample submission fit together: {counts}"
+
+
+def _unused(tables: Tables, look: Look, folder: Path) -> Iterator[str]:
+    """What to say of folders with images of which none is trained on or predicted."""
+    paths = pd.concat([tables.train["path"], tables.test["path"]])
+    used = {PurePath(path).relative_to(folder).parent.as_posix() for path in paths}
+    if unused := [images for images in look.image_folders if images.path not in used]:
+        many = counted(sum(len(images.names) for images in unused), "image is", "images are")
+        yield f"{many} neither trained on nor predicted, in {first_few(images.path for images in unused)}"
 
 
 def _lay_out(look: Look, folder: Path) -> None:

@@ -15,8 +15,10 @@ from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.naming import Names
 from comp.declare.labels.placing import Rows
 from comp.declare.labels.table import LabelSource
+from comp.errors import first_few
 from comp.new.columns import FEW
 from comp.new.look import Look
+from comp.new.sample import SampleTable
 
 MOST_PARTS = 4
 # What rows to train on, to validate on and to predict are called.
@@ -96,6 +98,28 @@ def joined(tables: Mapping[str, pd.DataFrame]) -> Iterator[LabelTable]:
             shared = [column for column in table if column in known]
             if other != path and shared and len(shared) < known.shape[1] and not known.duplicated(shared).any():
                 yield LabelTable(path, table.merge(known, on=shared), other)
+
+
+def unread_columns(look: Look, labels: Found, sample: SampleTable) -> Iterator[str]:
+    """What to say of columns that stand beside both the labelled images and those to predict."""
+    source = getattr(labels.source, "train", labels.source)
+    told = look.tables.get(labels.path, pd.DataFrame())
+    image, read = getattr(source, "image", ""), re.split(r"\W", repr(source))
+    for path, table in look.tables.items():
+        if path in (labels.path, sample.path) or image not in table or not set(sample.ids) <= set(table[image]):
+            continue
+        beside = [str(name) for name in table if name in told and name != image and str(name) not in read]
+        telling = [name for name in beside if told[name].nunique() > 1 and not _are_names(told[name])]
+        if telling:
+            yield (
+                f"{first_few(telling)} stand in {labels.path} and in {path}, but are not read; `columns=Columns(...)` "
+                "makes them inputs beside the images: docs/bring-your-own.md"
+            )
+
+
+def _are_names(values: pd.Series[str]) -> bool:
+    """Whether each row has a text of its own, which tells nothing."""
+    return values.is_unique and bool(pd.to_numeric(values, errors="coerce").isna().any())
 
 
 def of_parts(look: Look, best: Found, tables: Mapping[str, pd.DataFrame]) -> Found | None:

@@ -233,8 +233,8 @@ def unlike_form(competition: Competition, classes: Sequence[str], sample: Sample
     It tells another separator, or numbers where the form writes names, before a leaderboard does.
     """
     blocks = read_csv_in_blocks(path, LABELS_TRIED * len(sample.columns))
-    values = next(filter(len, blocks)).drop(columns=sample.columns[0])
-    if sample.parts is not None or values.eq("").any(axis=None):  # empty ones say nothing
+    values = next(block for block in blocks if len(block))[list(sample.columns[1:])]
+    if sample.parts is not None or (values == "").any(axis=None):  # empty ones say nothing
         return ""
     try:
         of_form(competition.submission, "decode", values, classes)

@@ -14,7 +14,9 @@ from comp.new.inference import infer
 from comp.new.look import look_at_folder
 from tests.declare.labels.conftest import touch
 from tests.new.looking import about, declared, doubts, inferred, look, table
-from tests.new.templates import ASKED, bands, coco
+from tests.new.templates import ASKED, BYTES, PIXELS, bands, coco
+
+BINARY = {"train": "id,target: {n},{half}", "sample_submission": "id,target: {n},0.5"}
 
 
 def binary(test="0.5", train=("0", "1"), **others):
@@ -348,3 +350,67 @@ def test_columns_beside_rows_of_images_and_numbers_are_said_not_to_be_read():
     train = "row,image,farm,target: {n}_{name},train/{n}.png,{third},{n}{bit}.5"
     found = inferred(train=train, sample_submission="row,target: {n}_{name},0.0")
     assert any("image, farm of train.csv aren't read" in doubt for doubt in doubts(found, "labels"))
+
+
+def test_columns_beside_both_the_labelled_images_and_those_to_predict_are_pointed_at():
+    found = inferred(
+        train="id,target,patient_id,age,sex,path,sure: {n},{half},p{pair},{n},{half},train/{n},1",
+        test="id,patient_id,age,sex,path: {n},p{n},{n},{half},test/{n}",
+        sample_submission="id,target: {n},0.5",
+    )
+    (said,) = doubts(found, "columns")
+    assert said.startswith("age, sex stand in train.csv and in test.csv")
+
+
+def test_a_table_of_other_images_points_at_no_columns():
+    found = inferred(
+        train="id,target,age: {n},{half},{n}",
+        extra="id,age: {n},{n}",
+        numbers={"extra": range(200, 204), "train": range(12)},
+        sample_submission="id,target: {n},0.5",
+    )
+    assert not doubts(found, "columns")
+
+
+def test_files_that_hold_many_images_and_can_t_be_read_are_named():
+    (said,) = doubts(inferred("train/{n}.png test/{n}.png more.hdf5", **BINARY), "files")
+    assert "more.hdf5" in said
+
+
+def test_another_sample_submission_is_said_not_to_be_taken():
+    found = inferred(**BINARY, sample_submission_v2="id,target: {n},0.5")
+    assert found.competition.sample_submission == "sample_submission_v2.csv"
+    assert "by sample_submission_v2.csv and not sample_submission.csv" in about(found, "submission").text
+
+
+def test_images_without_a_row_that_nobody_asks_for_are_left_out_and_counted():
+    found = inferred(**BINARY, numbers={"train/": range(20)})
+    assert found.competition.labels.shared
+    assert "8 images have no row in train.csv, and no label" in doubts(found, "labels")
+
+
+def test_a_beta_that_kaggle_s_metric_does_not_say_is_to_be_confirmed():
+    tagged = {"train": "id,tags: {n},{pet} red", "sample_submission": "id,tags: {n},cat red"}
+    assert doubts(inferred(**tagged, metric="MeanFScoreBeta"), "metric") == [
+        "mean_f2, which Kaggle calls 'MeanFScoreBeta', with a beta of 2"
+    ]
+    assert not doubts(inferred(**tagged, metric="F2 Score"), "metric")
+
+
+def test_images_that_are_rows_of_a_table_have_the_size_of_their_pixels():
+    found = inferred(
+        "",
+        train=f"label,{PIXELS}: {{half}},{BYTES}",
+        test=f"{PIXELS}: {BYTES}",
+        sample_submission="ImageId,Label: {place},0",
+    )
+    assert "for images of 4 x 4 pixels" in about(found, "recipes").text
+
+
+def test_channels_in_files_of_their_own_are_named():
+    found = inferred(
+        "{part}/{n}_blue.png {part}/{n}_green.png {part}/{n}_red.png",
+        train="Id,Target: {n},{third} 9",
+        sample_submission="Id,Predicted: {n},0",
+    )
+    assert "_red.png, _green.png, _blue.png" in about(found, "read").text

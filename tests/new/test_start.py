@@ -166,6 +166,22 @@ def test_an_address_says_the_slug_and_the_competition_s_title_is_kaggle_s(new, s
             assert f"- {line[2:].split()[0]}: " in readme
 
 
+def test_folders_of_images_that_are_of_no_use_are_counted(new, lay_out):
+    data = lay_out()
+    (data / "additional").mkdir()
+    for image in sorted((data / "train_images").iterdir())[:5]:
+        shutil.copy(image, data / "additional")
+    assert "5 images are neither trained on nor predicted, in additional" in new("mine", "--data", data).out
+
+
+def test_what_is_wrong_with_images_that_are_rows_of_a_table_is_said_of_kaggle_s_files_as_well(new, apart):
+    train, sample = apart / "train.csv", apart / "sample_submission_v2.csv"
+    train.write_text(f"x,y,Image\n1,2,{' 7' * 16}\n3,4,{' 8' * 16}\n")
+    (apart / "test.csv").write_text(f"ImageId,Image\n1,{' 7' * 16}\n2,{' 8' * 16}\n")
+    sample.write_text("ImageId,Location\n1,0\n2,0\n")
+    assert "train.csv has the pixels of an image in a row" in new("rows", "--kaggle", apart.name).sentence
+
+
 def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_mended(new, lay_out):
     data = lay_out()
     for image in sorted((data / "train_images").iterdir())[:5]:
