@@ -150,7 +150,7 @@ def not_finite(record: Record) -> Said | None:
 
 def too_high(record: Record) -> Said | None:
     """The loss exploded; a later stage may lose what it was given for a while, if it ends no worse than it began."""
-    if not len(record.losses):
+    if not len(record.losses) or record.stage.schedule == "lbfgs":  # which has no rate
         return None
     start = max(float(record.losses[0]), *record.before, 0.0)
     width = min(TOGETHER, len(record.losses))
@@ -218,10 +218,11 @@ def no_better_than_guessing(record: Record) -> Said | None:
     learned, steps = train < UNTRAINED * record.guessing, counted(record.taken, "step")
     if learned:
         evidence += f", and train loss came down to {train:.3g}"
+    lags = learned and not record.recipe.freeze_batch_norm
     if record.taken < FEW_STEPS:
         follow = "batch norm's running statistics, by which validation is normalised, to follow the weights"
-        return f"{evidence}; {steps} are too few {f'for {follow}' if learned else 'to learn from'}", record.longer
-    if learned and ended < EXPLODED * record.guessing:
+        return f"{evidence}; {steps} are too few {f'for {follow}' if lags else 'to learn from'}", record.longer
+    if learned and (not lags or ended < EXPLODED * record.guessing):
         return f"{evidence}; what it learns doesn't hold for images that it hasn't seen", record.rate_times(0.1)
     if learned:
         why = "batch norm's running statistics lag behind weights that move so fast"

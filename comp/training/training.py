@@ -38,7 +38,9 @@ SAVE_SECONDS = 10.0
 MOST_COST = 1 / 50
 EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 # Of a training, what its saved state has as it is.
-KEPT = ("found", "diverged", "size", "touched", "baseline", "unexplained")
+KEPT = ("found", "diverged", "size", "touched", "baseline", "unexplained", "reached", "latest")
+# A stage that multiplies the validation loss by more than this, and has no better score, is undone.
+WORSE = 1.2
 
 
 class Finite(NamedTuple):
@@ -55,9 +57,11 @@ class Training:
     by_hand: its stages are not the recipe's; what it trains is not saved on the way.
     found: the learning rate by LR range test, by the stage's `rate_key`.
     fitted: the stages that made the weights what they are, with the rates they were trained at.
-    diverged: the stages whose loss became NaN or infinite, as trained.json has them.
+    diverged: the stages whose loss became NaN or infinite, or was far worse at their end than at their begin, as
+        trained.json has them.
     snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
-    last_finite: the weights that are restored when the loss diverges.
+    last_finite: the weights that are restored when the loss diverges. before: those from before the stage under way.
+    latest: the validation loss and score of the latest epoch. reached: those that were reached before the stage.
     size: of the images that the model was made for last.
     touched: whether the backbone may be another than it was built.
     resumed: where the stage was stopped that is resumed.
@@ -76,6 +80,9 @@ class Training:
     diverged: list[dict[str, Any]] = field(default_factory=list)
     snapshots: list[Path] = field(default_factory=list)
     last_finite: Finite | None = None
+    before: Finite | None = None
+    latest: tuple[float, float] | None = None
+    reached: tuple[float, float] | None = None
     size: Size = 0
     touched: bool = False
     resumed: dict[str, Any] | None = None
@@ -118,7 +125,10 @@ class Training:
             self.tracker.finish()
 
     def fit_or_restore(self, stage: Stage) -> None:
-        """Train one stage; where its loss diverges, restore the last weights that had a finite one, or raise."""
+        """Train one stage; where its loss diverges, restore the last weights that had a finite one, or raise.
+
+        Where it ends far worse on the validation images than it began, the weights from before it are restored.
+        """
         if self.resumed is None:
             stage = self.prepared.possible(stage)
         elif self.resumed.get("on_images"):
@@ -128,7 +138,12 @@ class Training:
         except DivergedError as error:
             if self.last_finite is None:
                 raise
-            self._restore(stage, error, self.last_finite)
+            why = f"the loss diverged in epoch {error.epoch}"
+            self._restore(replace(stage, learning_rate=error.learning_rate), error.epoch, self.last_finite, why)
+        else:
+            # That of one process decides for all.
+            if (why := from_main(self._made_worse())) and self.before is not None:
+                self._restore(self.fitted.pop(), stage.epochs, self.before, why)
         if self.remaining:
             self.save()
 
@@ -240,6 +255,7 @@ class Training:
             "fitted": [recorded(fitted) for fitted in self.fitted],
             "snapshots": [path.stem for path in self.snapshots],
             "last_finite": finite and list(finite),
+            "before": self.before and list(self.before),
             "weights": self._changing(learner.model.state_dict()),
             "passes": [learner.micro_batches.training, learner.micro_batches.forward],
             "tables": self.run.history.sizes(),
@@ -258,7 +274,8 @@ class Training:
             self.fitted = [stage_of(fitted, *recipes) for fitted in state["fitted"]]
             self.resumed, tables = state["stage"], state["tables"]
             self.snapshots = [self.run.checkpoint(name) for name in state["snapshots"]]
-            self.last_finite = None if state["last_finite"] is None else Finite(*state["last_finite"])
+            for name in ("last_finite", "before"):
+                setattr(self, name, None if state[name] is None else Finite(*state[name]))
             learner.micro_batches.training, learner.micro_batches.forward = state["passes"]
             set_size(learner.model, self.size)
             self._give(state["weights"])
@@ -279,7 +296,8 @@ class Training:
     def _begin(self, stage: Stage) -> None:
         self.touched |= stage.groups > 1 or self.size not in (0, stage.pixels)
         self.size, self.snapshots = stage.pixels, []
-        self.last_finite = Finite(self._copied(self.prepared.learner.model), 0) if self.fitted else None
+        self.before = Finite(self._copied(self.prepared.learner.model), 0) if self.fitted else None
+        self.last_finite, self.reached = self.before, self.latest
 
     def _fit_baseline(self, epochs: Epochs, validation: Validation | None) -> None:
         logits, loss = self.prepared.learner.baseline(epochs, validation)
@@ -312,6 +330,8 @@ class Training:
             "seconds": epoch.seconds,
             "images_per_second": epoch.images_per_second,
         }
+        if score is not None and epoch.valid_loss is not None:
+            self.latest = epoch.valid_loss, score
         self.run.history.append_epoch(row, epoch.steps)
         self.tracker.epoch(row, epoch.steps)
         say_epoch(self.console, epoch, score)
@@ -325,8 +345,20 @@ class Training:
             self.snapshots.insert(0, self.run.checkpoint(f"stage-{number}-cycle-{epoch.cycle + 1}"))
             save_weights(model, self.snapshots[0])
 
-    def _restore(self, stage: Stage, error: DivergedError, finite: Finite) -> None:
-        number, trained = self.number, replace(stage, learning_rate=error.learning_rate)
+    def _made_worse(self) -> str:
+        """Of a stage that ended, what it made worse; empty where it didn't, or where nobody can tell."""
+        if self.by_hand or self.before is None or self.reached is None or self.latest is None:
+            return ""
+        (loss, score), (loss_before, score_before) = self.latest, self.reached
+        metric = self.prepared.experiment.competition.scoring
+        better = score > score_before if metric.higher_is_better else score < score_before
+        if loss <= WORSE * loss_before or better:
+            return ""
+        return f"the validation loss rose from {loss_before:.4g} to {loss:.4g}, and {metric.name} is no better"
+
+    def _restore(self, trained: Stage, epoch: int, finite: Finite, why: str) -> None:
+        """Go back; why, and in which epoch of the stage, is recorded and said."""
+        number, rate = self.number, float(trained.learning_rate)
         if finite.cycles:
             self.fitted.append(replace(trained, cycles=finite.cycles))
         # The last cycle that is kept is the run's own weights now.
@@ -340,14 +372,14 @@ class Training:
         set_size(learner.model, self.size)
         self._give(finite.weights)
         self.diverged.append(
-            {"number": number, "stage": recorded(trained), "epoch": error.epoch, "cycles_kept": finite.cycles}
+            {"number": number, "stage": recorded(trained), "epoch": epoch, "cycles_kept": finite.cycles}
         )
         # The rate that this stage diverged at would let the next one diverge that trains as much.
-        self.found.pop(stage.rate_key, None)
+        self.found.pop(trained.rate_key, None)
         whose = f"of the end of cycle {finite.cycles}" if finite.cycles else "from before the stage"
         self.console.say(
-            f"stage {number}: the loss diverged in epoch {error.epoch}, so the weights {whose} are restored; "
-            f"try --set stages.{number}.learning_rate={error.learning_rate / 10:.2g}"
+            f"stage {number}: {why}, so the weights {whose} are restored; "
+            f"try --set stages.{number}.learning_rate={rate / 10:.2g}"
         )
 
     @property

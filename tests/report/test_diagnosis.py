@@ -274,6 +274,7 @@ def test_tables_or_a_config_of_another_version_are_one_sentence(run_of, comp):
         (6.75e8, {}, "cycle_length=2", "6.75e+08; guessing the same for every image has 2.3"),
         # Warmed up, an average is over fewer steps than there were; whether it harms isn't known.
         (6.75e8, {"ema": 0.999}, "cycle_length=2", "34 steps are too few"),
+        (6.75e8, {"freeze_batch_norm": True}, "cycle_length=2", "34 steps are too few to learn from"),
         # Of such a loss it isn't known what guessing would have, nor is it its first one.
         (6.75e8, {"loss": lambda logits, targets: logits.mean()}, None, None),
         (2.29, {}, "cycle_length=2", "34 steps are too few"),
@@ -289,11 +290,16 @@ def test_a_validation_loss_that_ends_at_or_far_above_guessing_is_found_after_one
 
 
 @pytest.mark.parametrize(
-    ("ends", "train", "cause", "rate"),
-    [(9e4, 0.1, "running statistics lag", "0.0004"), (2.4, 2.35, "learned nothing", "0.04")],
+    ("ends", "train", "changes", "cause", "rate"),
+    [
+        (9e4, 0.1, {}, "running statistics lag", "0.0004"),
+        (9e4, 0.1, {"freeze_batch_norm": True}, "doesn't hold for images", "0.0004"),
+        (2.4, 2.35, {}, "learned nothing", "0.04"),
+    ],
 )
-def test_after_enough_steps_the_rate_made_the_validation_loss_what_it_is(ends, train, cause, rate):
+def test_after_enough_steps_the_rate_made_the_validation_loss_what_it_is(ends, train, changes, cause, rate):
     epochs, steps, recipe = recorded("healthy_with_dropout")
+    recipe = replace(recipe, **changes)
     spoilt = epochs.assign(valid_loss=[*epochs["valid_loss"][:-1] * 0 + 2.3, ends], train_loss=train)
     (finding,) = diagnose(spoilt, steps, recipe, guessing=2.3)
     assert (finding.kind, finding.change) == (GUESSING, f"--set stages.1.learning_rate={rate}")
@@ -340,3 +346,9 @@ def test_a_run_that_a_linear_model_on_frozen_features_beats_is_told_so(run_of, s
     found = [line for line in diagnosis_of(run) if "linear model" in line]
     assert [line.partition("; try ")[2] for line in found] == [change] * (change is not None)
     assert all("0.999" in line for line in found)
+
+
+def test_a_head_that_is_solved_has_no_rate_that_is_too_high():
+    epochs, steps, recipe = recorded("rate_too_high")
+    solved = replace(recipe, stages=[replace(recipe.stages[0], **SOLVED)])
+    assert not [one for one in diagnose(epochs, steps, solved) if one.kind == "learning rate too high"]

@@ -1,5 +1,6 @@
 """A loss that becomes NaN: the training restores the last weights whose losses were finite, and goes on from there."""
 
+import re
 from dataclasses import replace
 from operator import attrgetter
 
@@ -135,3 +136,31 @@ def test_a_late_half_that_breaks_on_images_is_recorded_as_one_on_images(train, m
     run = train(HEAD, replace(TOO_HIGH, train=2, cached=True, views=2))
     (broken,) = run.record("trained")["diverged"]
     assert (broken["stage"]["cached"], broken["stage"]["views"]) == (False, 1)
+
+
+FAR_WORSE = replace(ALL, cycles=2, cycle_length=1, learning_rate=30.0)
+
+
+def test_a_stage_that_makes_validation_far_worse_is_undone(train, capsys):
+    run = train(HEAD, FAR_WORSE)
+    assert np.isfinite(run.history.epochs()["valid_loss"]).all()
+    assert weights(run) == weights(train(HEAD))
+    said = capsys.readouterr().out
+    assert re.search(r"stage 2: the validation loss rose from .* and accuracy is no better, .* from before the", said)
+    (undone,) = run.record("trained")["diverged"]
+    assert (undone["number"], undone["epoch"], undone["cycles_kept"]) == (2, 2, 0)
+    assert [stage["train"] for stage in run.record("trained")["stages"]] == ["head"]
+
+
+def test_such_a_stage_is_undone_after_a_kill_as_well(train, killed):
+    killed(10, train, HEAD, FAR_WORSE)
+    assert weights(train(HEAD, FAR_WORSE)) == weights(train(HEAD))
+
+
+@pytest.mark.parametrize(("latest", "undone"), [((1.1, 0.5), False), ((3.0, 0.6), False), ((3.0, 0.5), True)])
+def test_a_stage_stays_whose_score_is_better_or_whose_loss_hardly_rose(begin, latest, undone):
+    training = begin(HEAD, ALL)
+    training.fit_or_restore(HEAD)
+    training._begin(ALL)
+    training.reached, training.latest = (1.0, 0.5), latest
+    assert bool(training._made_worse()) == undone
