@@ -41,6 +41,8 @@ Groups = npt.NDArray[np.int64]
 # that number: no even split would be left.
 LARGEST_SHARE = 0.05
 LARGEST_GROUP = 10
+# Of the training images; with fewer something else is wrong than a few of them.
+FEWEST_READABLE = 0.5
 
 
 def checked_tables(
@@ -54,12 +56,13 @@ def checked_tables(
     tables = read_tables(competition, workspace.data(competition.name), console.say)
     check = check_images(tables, competition, workspace, console)
     readable, images = check.readable["train"], check.images
-    if not readable.any():
-        why = f"{images['problem'][0]}: {images['detail'][0]}".removesuffix(": ")
+    if readable.mean() < FEWEST_READABLE:
+        first = images[images["problem"] != ""].iloc[0]
+        why = f"{first['problem']}: {first['detail']}".removesuffix(": ")
         remedy = "download the data again" if competition.read == "images" else "see whether `read` is right"
         raise DataError(
-            f"None of the {len(readable)} training images can be read, the first {images['path'][0]!r} ({why}); "
-            f"{remedy}."
+            f"{(~readable).sum()} of {len(readable)} training images can't be read, the first {first['path']!r} "
+            f"({why}); {remedy}."
         )
     train, test = (
         table.assign(content=facts["content"].array)

@@ -114,11 +114,13 @@ def test_images_that_can_t_be_read_are_left_out_of_training_and_kept_in_the_test
     pd.testing.assert_frame_equal(screen().data_check.images, tables.data_check.images)
 
 
-def test_data_without_any_image_that_can_be_read_is_refused(data, screen):
-    for path in (data / "train").iterdir():
+@pytest.mark.parametrize("unreadable", [36, 19])
+def test_data_of_which_most_images_can_t_be_read_are_refused(data, screen, unreadable):
+    for path in sorted((data / "train").iterdir())[-unreadable:]:
         replace_image(path, b"")
+    first = f"t{36 - unreadable:02}"
     with pytest.raises(
-        DataError, match=r"None of the 36 training images can be read, the first 'train/t00\.png' \(empty"
+        DataError, match=rf"{unreadable} of 36 training images can't be read, the first 'train/{first}\.png' \(empty"
     ):
         screen()
 
