@@ -92,8 +92,8 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     if long is not None:
         labels = replace(labels, source=long.source(labels.source))
         form, form_seen, sure = _per_row(long, form, look.tables[labels.path])
-        if unread := long.unread.get(labels.path):
-            doubt = f"{first_few(unread)} of {labels.path} aren't read; where one groups images, write a LabelFunction"
+        if unread := [name for name in long.unread.get(labels.path, ()) if name != getattr(given, "group", None)]:
+            doubt = f"{first_few(unread)} of {labels.path} aren't read; where one groups images, say so with `group`"
             labels = replace(labels, doubts=(*labels.doubts, doubt))
     metric, metric_finding = _metric(labels, form, look)
     viewpoint, because = viewpoint_of(words, has_up=look.has_up)

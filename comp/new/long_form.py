@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from comp.declare.labels.columns import CsvColumns, LongRows
-from comp.declare.labels.csv import widened
+from comp.declare.labels.csv import parts_of_rows, widened
 from comp.declare.labels.table import LabelSource
+from comp.new.labels import GROUP_NAMES
 from comp.new.look import Look
 from comp.new.sample import SampleTable
 
@@ -48,7 +49,10 @@ def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongF
             if value is not None:
                 tables[path] = value
                 unread[path] = [str(name) for name in table if name not in (sample.id, value)]
-                wide[path] = widened(table, sample.id, long.row, long.classes, value)
+                images = parts_of_rows(table[sample.id], long.row, long.classes)[0]
+                named = [name for name in unread[path] if re.search(GROUP_NAMES, name)]
+                groups = [name for name in named if (table.groupby(images)[name].nunique() == 1).all()]
+                wide[path] = widened(table, sample.id, long.row, long.classes, value, groups)
         if tables or any(set(long.classes) <= set(table) for table in look.tables.values()):
             asked = widened(sample.table, sample.id, long.row, long.classes, sample.columns[0])
             return (

@@ -352,6 +352,13 @@ def test_columns_beside_rows_of_images_and_numbers_are_said_not_to_be_read():
     assert any("image, farm of train.csv aren't read" in doubt for doubt in doubts(found, "labels"))
 
 
+def test_a_column_that_groups_images_is_read_of_rows_of_images_and_classes_as_well():
+    train = "row,patient,image,target: {n}_{name},p{pair},train/{n}.png,{bit}"
+    found = inferred(train=train, sample_submission="row,target: {n}_{name},0.5")
+    assert found.competition.labels.group == "patient"
+    assert any("image of train.csv aren't read" in doubt for doubt in doubts(found, "labels"))
+
+
 def test_columns_beside_both_the_labelled_images_and_those_to_predict_are_pointed_at():
     found = inferred(
         train="id,target,patient_id,age,sex,path,sure: {n},{half},p{pair},{n},{half},train/{n},1",

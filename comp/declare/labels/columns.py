@@ -78,7 +78,6 @@ class LongRows(Rows):
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
         yield from super().contradictions()
-        yield "group", self.row and self.group, "left out beside `row`"
         yield "value", bool(self.row) != bool(self.value), "the column of the values, beside `row`"
 
 

@@ -6,7 +6,7 @@ import codecs
 import gzip
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
@@ -127,9 +127,21 @@ def parts_of_rows(rows: pd.Series[str], pattern: str, classes: Sequence[str]) ->
     return parts
 
 
-def widened(rows: pd.DataFrame, column: str, pattern: str, classes: Sequence[str], value: str) -> pd.DataFrame:
-    """A row for each image, with a column for each class, of rows for each of both."""
-    return pivoted(rows, parts_of_rows(rows[column].str.strip(), pattern, classes), classes, column, value)
+def widened(
+    rows: pd.DataFrame, column: str, pattern: str, classes: Sequence[str], value: str, beside: Iterable[str] = ()
+) -> pd.DataFrame:
+    """A row for each image, with a column for each class, of rows for each of both.
+
+    beside: columns that have one value for all rows of an image. Raises DataError where one hasn't.
+    """
+    parts = parts_of_rows(rows[column].str.strip(), pattern, classes)
+    wide = pivoted(rows, parts, classes, column, value)
+    for name in beside:
+        values = rows[name].str.strip().groupby(parts[0]).agg(["nunique", "first"])
+        if (several := values["nunique"] > 1).any():
+            raise DataError(f"{name} differs between the rows of {several.idxmax()!r}, but an image has one.")
+        wide[name] = values["first"].loc[wide[column]].to_list()
+    return wide
 
 
 def pivoted(rows: pd.DataFrame, parts: pd.DataFrame, classes: Sequence[str], column: str, value: str) -> pd.DataFrame:

@@ -110,8 +110,8 @@ def read_rows(
     answer = source.answer if source.answer is None or _columns_in(source.answer) else f"{{{source.answer}}}"
     answering = _columns_in(answer or "")
     naming = _columns_in(source.image) or [source.image]
-    beside = long[1:] if long[0] else labels
-    wanted = (*naming, *beside, *grouped, *_columns_in(source.folder), *answering, *source.where[:1])
+    of_image = (*grouped, *_columns_in(source.folder), *answering)
+    wanted = (*naming, *(long[1:] if long[0] else labels), *of_image, *source.where[:1])
     rows = _joined(source, folder, wanted)
     read = rows.attrs["notes"]
     if source.group is not None and source.group in rows:
@@ -120,7 +120,7 @@ def read_rows(
     if source.image not in rows:
         rows[source.image] = filled(source.image, rows)
     if long[0]:
-        rows = widened(rows, source.image, long[0], labels, long[1])
+        rows = widened(rows, source.image, long[0], labels, long[1], dict.fromkeys(of_image))
     if separator is not None and not rows[source.image].is_unique:
         joined = {column: separator.join if column in labels else "first" for column in rows}
         rows = rows.groupby([source.image, *answering], sort=False).agg(joined).reset_index(drop=True)

@@ -71,6 +71,7 @@ def test_each_image_has_what_its_columns_say(tmp_path, source, lines, images, la
         (TAGS, [HEAD, "1,0,-1"], "image '1' '-1' in column 'b c', but it should be 0 or 1"),
         (TAGS, [HEAD, "1,0,1", "1,0,0"], "'1' with the label"),
         (LONG, ["id,y", "1_a,1", "1_c,0"], "id has '1_c'"),
+        (replace(LONG, group="w"), ["id,y,w", "1_b c,1,p", "1_a,1,q"], "w differs between the rows of '1'"),
         (LONG, ["id,y", "1_b c,1", "1_a,1", "1_a,0"], "id has '1_a' twice, with different values in y"),
         (SHARES, [HEAD, "1,0.5,0.75"], r"image '1' shares that sum to 1\.25.*target='fractions'"),
         *(
@@ -93,6 +94,15 @@ def test_each_mistake_of_columns_is_named(tmp_path, source, lines, said):
     images = ["train/1.png", *IN_FOLDERS, "train/dog/right/3.png"]
     with pytest.raises(DataError, match=said):
         table_of(source, tmp_path, *lines, images=images if source is PLACED else images[:1])
+
+
+def test_rows_of_one_image_share_its_group_its_folder_and_its_answer(tmp_path):
+    source = replace(LONG, group="who", folder="{where}", answer="{who}-{where}")
+    rows = ["2_a,1,q,test", "1_a,1,p ,train", "1_b c,0,p,train", "2_b c,1,q,test"]
+    read = table_of(source, tmp_path, "id,y,who,where", *rows, images=["train/1.png", "test/2.png"]).set_index("id")
+    assert read["group"].to_dict() == {"1": "p", "2": "q"}
+    assert read["answer"].to_dict() == {"1": "p-train", "2": "q-test"}
+    assert read["path"].to_dict() == {"1": str(tmp_path / "train/1.png"), "2": str(tmp_path / "test/2.png")}
 
 
 def test_numbers_have_the_order_of_their_names_and_all_the_same_teach_nothing(tmp_path):
