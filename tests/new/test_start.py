@@ -140,6 +140,13 @@ def test_a_large_folder_s_first_files_are_listed_and_all_only_where_they_are_not
     assert ("? files" in ended.out) == ("? check" in ended.out) == (not whole)
 
 
+def test_the_size_of_images_is_that_of_one_that_can_be_opened(new, served):
+    made = served("dog-breed-identification")
+    (made / "a").mkdir()
+    (made / "a" / "0.dcm").write_bytes(b"")
+    assert "for images of 32 x 32 pixels" in new("mine", "--kaggle", made.name).out
+
+
 def test_no_class_folder_is_left_out_as_it_was_not_listed(new, served, monkeypatch):
     made = served("dog-breed-identification")
     for row in (made / "labels.csv").read_text().split()[1:]:
