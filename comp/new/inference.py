@@ -44,6 +44,7 @@ GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindnes
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
 # Of many images, as far as they are known.
 CONTAINERS = (".hdf5", ".h5", ".tfrec", ".tfrecord", ".bson", ".lmdb", ".mdb", ".npz", ".pkl", ".pickle")
+PATIENTS = "whether several images are of one patient, as their PatientID says: give it as a `group` in a LabelFunction"
 # A form, what it was seen by, and whether that is no guess.
 FormSeen = tuple[SubmissionForm, str, bool]
 
@@ -121,6 +122,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         Finding("labels", labels.seen),
         *([Finding("read", f"an image's channels are files: {', '.join(look.channels)}")] if look.channels else []),
         *([Finding("groups", f"images of one {group!r} are kept on one side of a split")] if group else []),
+        *([Finding("groups", PATIENTS, sure=False)] if read == "dicom" and not group else []),
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
         Finding("test", asked.seen.replace("{name}", name), asked.sure),
         Finding("submission", f"{form_seen}{_instead_of(look, sample)}", sure),

@@ -384,6 +384,12 @@ def test_files_that_hold_many_images_and_can_t_be_read_are_named():
     assert "more.hdf5" in said
 
 
+def test_dicom_files_that_no_column_groups_may_be_of_one_patient():
+    assert "PatientID" in doubts(inferred("train/{n}.dcm test/{n}.dcm", **BINARY), "groups")[0]
+    grouped = {**BINARY, "train": "id,target,patient: {n},{half},p{pair}"}
+    assert not doubts(inferred("train/{n}.dcm test/{n}.dcm", **grouped), "groups")
+
+
 def test_another_sample_submission_is_said_not_to_be_taken():
     found = inferred(**BINARY, sample_submission_v2="id,target: {n},0.5")
     assert found.competition.sample_submission == "sample_submission_v2.csv"
