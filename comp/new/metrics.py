@@ -34,7 +34,7 @@ NAMES: tuple[tuple[str, str], ...] = (
     (rf"(?:mean|sample|samples|sample averaged) {F}(?: samples)?", "mean_f1"),
     (r"(?:mean )?f ?2(?: score)?|mean f ?score beta|mean f ?beta(?: 2)?|f ?beta 2", "mean_f2"),
     (r"(?:mean )?f ?0 ?5(?: score)?", "mean_f05"),
-    (r"(?:mean average precision (?:at|k) |map ?(?:at )?)(?P<k>\d+|k)", "map_at_k"),
+    (r"(?:mean average precision (?:at|k) |map ?(?:at )?)(?:(?P<k>\d+)|k)", "map_at_k"),
     (rf"{COLUMNWISE}average precision|area under precision recall curve|pr ?auc", "average_precision"),
     (r"probabilistic f ?(?:1|score|1 score)|p ?f ?1", "pf1"),
     (r"root mean squared? error|rmse", "rmse"),
@@ -76,7 +76,7 @@ def _named(text: str) -> Named | None:
     plain = _plain(text)
     for pattern, name in NAMES:
         if found := re.fullmatch(pattern, plain):
-            return Named(name, int(re.sub("k", "", found.groupdict().get("k") or "") or 0))
+            return Named(name, int(found.groupdict().get("k") or 0))
     return None
 
 
