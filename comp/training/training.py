@@ -367,10 +367,9 @@ class Training:
         # The rate that this stage diverged at would let the next one diverge that trains as much.
         self.found.pop(trained.rate_key, None)
         whose = f"of the end of cycle {finite.cycles}" if finite.cycles else "from before the stage"
-        self.console.say(
-            f"stage {number}: {why}, so the weights {whose} are restored; "
-            f"try --set stages.{number}.learning_rate={rate / 10:.2g}"
-        )
+        solved = trained.schedule == "lbfgs"  # which has no rate
+        change = "" if solved else f"; try --set stages.{number}.learning_rate={rate / 10:.2g}"
+        self.console.say(f"stage {number}: {why}, so the weights {whose} are restored{change}")
 
     @property
     def _recipe(self) -> Recipe:
