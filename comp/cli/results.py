@@ -178,7 +178,7 @@ def runs(
 def _row(run: Run) -> str:
     """A run's name, score, state or members, score at Kaggle, and what is special about it."""
     scores = run.known("scores")
-    trained = run.history.last_score()
+    trained = run.history.last_score(run.lost)
     if "tuned" in scores:
         score = f"{scores['metric']} {scores['tuned']:.5f}"
     else:

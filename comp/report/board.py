@@ -150,6 +150,8 @@ def _row(run: Run) -> dict[str, Any]:
         written = path.stat().st_mtime_ns if path.is_file() else 0
         done, last, chart, seconds, of_stage = _epochs(run, written)
         ended = run.known("trained") if run.finished else {}
+        of_kept = run.history.last_score(run.lost) if ended.get("diverged") else None
+        score = of_kept[1] if of_kept else last.get("score")
         # Those that weren't needed have no epochs.
         recorded = ended if ended and not ended.get("diverged") else config.get("recipe", {})
         stages: list[Stage] = []
@@ -170,7 +172,7 @@ def _row(run: Run) -> dict[str, Any]:
             "size": stages[-1].pixels_in_words if stages else None,
             "seconds": seconds,
             "left": left,
-            "score": scores.get("tuned", last.get("score")),
+            "score": scores.get("tuned", score),
             "tuned": "tuned" in scores,
             "leaderboard": run.leaderboard_score,
             "epochs": (done, max(total, done)) if stages else None,

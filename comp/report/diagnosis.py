@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,7 @@ from comp.errors import counted
 from comp.report import rules
 from comp.report.rules import LEARNED, Record, not_comparable
 from comp.runs import Run
+from comp.runs.history import NONE_LOST, kept
 from comp.runs.resolve import recipe_of, stage_of
 from comp.submission.scoring import TIMID
 
@@ -71,7 +72,14 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
     recipe, history = as_it_went(trained), trained.history
     higher_is_better = trained.record("config").get("higher_is_better", False)
     guessing = trained.known("trained").get("guessing")
-    found = diagnose(history.epochs(), history.steps(), recipe, higher_is_better=higher_is_better, guessing=guessing)
+    found = diagnose(
+        history.epochs(),
+        history.steps(),
+        recipe,
+        higher_is_better=higher_is_better,
+        guessing=guessing,
+        lost=trained.lost,
+    )
     if not found and (other := behind_the_baseline(trained, recipe) or under_confident(trained, recipe)):
         return (other,)
     return found
@@ -147,34 +155,43 @@ def diagnose(
     *,
     higher_is_better: bool = False,
     guessing: float | None = None,
+    lost: Mapping[int, int] = NONE_LOST,
 ) -> tuple[Finding, ...]:
     """What went wrong, at most one finding for each stage, in the stages' order; empty for a healthy training.
 
     epochs, steps: epochs.csv and history.csv of a run, which may end early or be empty. A validation loss that is NaN
     in all epochs means that no image validated. higher_is_better: of its score. guessing: the validation loss of
-    predicting the classes' shares for every image; without it the first training loss stands for it.
+    predicting the classes' shares for every image; without it the first training loss stands for it. lost: the stages
+    that the training went back from, as `Run.lost` has them.
     """
     findings = []
-    for record in _records(epochs, steps, recipe, higher_is_better, guessing):
-        said = ((kind, rule(record)) for kind, rule in RULES.items())
+    for record in _records(epochs, steps, recipe, higher_is_better, guessing, lost):
+        of_lost = {"undone": rules.undone} if record.number in lost else {}
+        said = ((kind, rule(record)) for kind, rule in {**RULES, **of_lost}.items())
         found = next((Finding(kind, record.number, *why) for kind, why in said if why), None)
         if found:
             findings.append(found)
-            # After a loss that is not finite a training goes back to the weights from before it.
-            went_back = found.kind == NOT_FINITE and record.later and len(record.later[0].epochs)
+            # After such a stage a training goes back to the weights from before it.
+            lost_here = found.kind == NOT_FINITE or record.number in lost
+            went_back = lost_here and record.later and len(record.later[0].epochs)
             if found.kind in ENDING and not went_back:
                 break
     return tuple(findings)
 
 
 def _records(
-    epochs: pd.DataFrame, steps: pd.DataFrame, recipe: Recipe, higher_is_better: bool, guessing: float | None
+    epochs: pd.DataFrame,
+    steps: pd.DataFrame,
+    recipe: Recipe,
+    higher_is_better: bool,
+    guessing: float | None,
+    lost: Mapping[int, int],
 ) -> list[Record]:
-    first = float(next(iter(steps["loss"]), np.nan))
+    first, stayed = float(next(iter(steps["loss"]), np.nan)), kept(epochs, lost)
     records: list[Record] = []
     for number in range(len(recipe.stages), 0, -1):
         own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
-        ends = epochs.loc[epochs["stage"] == number - 1, ["train_loss", "valid_loss"]].to_numpy(float)[-1:].ravel()
+        ends = stayed.loc[stayed["stage"] < number, ["train_loss", "valid_loss"]].to_numpy(float)[-1:].ravel()
         record = Record(
             number,
             recipe.stages[number - 1],

@@ -248,6 +248,17 @@ def head_not_converged(record: Record) -> Said | None:
     return evidence, record.longer
 
 
+def undone(record: Record) -> Said:
+    """The training went back to the weights from before the stage, and no other rule says why it had to."""
+    ended = float(record.column("valid_loss")[-1])
+    evidence = (
+        f"validation loss rose from {record.before[-1]:.3g} to {ended:.3g}, and the score was no better, so the "
+        "weights are those from before the stage"
+    )
+    solved = record.stage.schedule == "lbfgs"  # which has no rate
+    return evidence, "the recipe without that stage" if solved else record.rate_times(0.1)
+
+
 def cycle_too_short(record: Record) -> Said | None:
     """Every restart undoes more than its cycle then gains: the cycles end before they come down.
 

@@ -121,6 +121,11 @@ class Run:
         """Whether a process works on it."""
         return is_held(self.log)
 
+    @property
+    def lost(self) -> dict[int, int]:
+        """How many cycles are kept of each stage that diverged or was undone, by its number."""
+        return {stage["number"]: stage["cycles_kept"] for stage in self.known("trained").get("diverged", ())}
+
     def checkpoint(self, name: str) -> Path:
         """Weights by the name they are kept under."""
         return self.folder / "checkpoints" / f"{name}.safetensors"

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from comp.declare.recipe import Stage
@@ -32,6 +33,7 @@ STAGE_COLUMNS = ("stage", "seconds", "memory_mb")
 RANGE_TEST_COLUMNS = ("rate", "loss", "smoothed")
 STEP_COLUMNS = ("stage", "cycle", "epoch", "step", "loss", "lr_early", "lr_late", "lr_head")
 TABLES = ("stages.csv", "epochs.csv", "history.csv")
+NONE_LOST: Mapping[int, int] = MappingProxyType({})
 NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step": int, "metric": str}
 
 
@@ -101,10 +103,13 @@ class History:
         """epochs.csv, a row per epoch, if any; losses and score are NaN where no row validated. Raises RunError."""
         return self._read("epochs.csv", EPOCH_COLUMNS)
 
-    def last_score(self) -> tuple[str, float] | None:
-        """The metric and its value after the last epoch, read without pandas; None where there is none."""
+    def last_score(self, lost: Mapping[int, int] = NONE_LOST) -> tuple[str, float] | None:
+        """The metric and its value after the last epoch, read without pandas; None where there is none.
+
+        lost: the stages whose epochs don't count, as `Run.lost` has them.
+        """
         try:
-            last = self._last_epoch()
+            last = self._last_epoch(lost)
             return last["metric"], float(last["score"])
         except (OSError, LookupError, ValueError):
             return None
@@ -119,9 +124,10 @@ class History:
         except (OSError, LookupError, ValueError):
             return False
 
-    def _last_epoch(self) -> dict[str, str]:
+    def _last_epoch(self, lost: Mapping[int, int] = NONE_LOST) -> dict[str, str]:
         with (self.folder / "epochs.csv").open(encoding="utf-8", newline="") as file:
-            *_, last = csv.DictReader(file)
+            rows = csv.DictReader(file)
+            *_, last = (row for row in rows if int(row["cycle"]) <= lost.get(int(row["stage"]), int(row["cycle"])))
         return last
 
     def steps(self) -> pd.DataFrame:
@@ -150,6 +156,11 @@ class History:
         if missing := [column for column in columns if column not in table]:
             raise RunError(f"{path} has no column {', '.join(missing)}; it is of another version of comp.")
         return table
+
+
+def kept(epochs: pd.DataFrame, lost: Mapping[int, int]) -> pd.DataFrame:
+    """The rows of epochs.csv that the weights went through: without those of stages that a run has `lost`."""
+    return epochs[epochs["cycle"] <= epochs["stage"].map(lost).fillna(epochs["cycle"])]
 
 
 def seconds_left(stages: Sequence[Stage], number: int, ended: int, seconds: float) -> float | None:

@@ -238,7 +238,7 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
     """The competition and recipe of a run, at the learning rates it trained at; of joined folds, their geometric mean.
 
     A stage or cycle that diverged in some of the folds is as the others have it; one that wasn't needed in half of them
-    is left out.
+    is left out, and so is one that more than half went back from: with all data nothing would show that it does harm.
     Raises RunError for another competition's run, and for an ensemble: it is several recipes.
     """
     config = run.record("config")
@@ -266,6 +266,8 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
     for number, several in sorted(of_number.items()):
         if 2 * len(several) <= had[number]:
             break
+        if 2 * had[number] < len(folds):
+            continue
         rates = [float(stage.learning_rate) for stage in several]
         # The mean of one number may be off by its last digit.
         mean = rates[0] if len(set(rates)) == 1 else geometric_mean(rates)

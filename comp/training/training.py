@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from comp.console import Console
-from comp.declare.brought import recorded, short_name
+from comp.declare.brought import recorded
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
-from comp.errors import DivergedError, RunError, counted, first_line
+from comp.errors import DivergedError, RunError, first_line
 from comp.interrupts import deferred
 from comp.runs import Run
 from comp.runs.history import seconds_left, time_in_words
@@ -27,27 +27,19 @@ from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
 from comp.training.curves import show_range_test
 from comp.training.epochs import Epoch, Epochs, Step, Validation
+from comp.training.going_back import Finite, Reached, made_worse
 from comp.training.launching import from_main
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared
+from comp.training.saying import say_epoch, say_stage
 from comp.training.state import save_state, save_weights
 from comp.training.tracking import Tracker
 
 # What a training that is killed may lose, unless saving takes longer than a fiftieth of it.
 SAVE_SECONDS = 10.0
 MOST_COST = 1 / 50
-EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 # Of a training, what its saved state has as it is.
-KEPT = ("found", "diverged", "size", "touched", "baseline", "unexplained", "reached", "latest")
-# A stage that multiplies the validation loss by more than this, and has no better score, is undone.
-WORSE = 1.2
-
-
-class Finite(NamedTuple):
-    """The last weights with finite losses: of the end of so many cycles of the stage under way, or from before it."""
-
-    weights: dict[str, Tensor]
-    cycles: int
+KEPT = ("found", "diverged", "size", "touched", "baseline", "unexplained", "latest")
 
 
 @dataclass
@@ -61,7 +53,7 @@ class Training:
         trained.json has them.
     snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
     last_finite: the weights that are restored when the loss diverges. before: those from before the stage under way.
-    latest: the validation loss and score of the latest epoch. reached: those that were reached before the stage.
+    latest: the validation loss and score of the weights as they are, by the latest epoch.
     size: of the images that the model was made for last.
     touched: whether the backbone may be another than it was built.
     resumed: where the stage was stopped that is resumed.
@@ -81,8 +73,7 @@ class Training:
     snapshots: list[Path] = field(default_factory=list)
     last_finite: Finite | None = None
     before: Finite | None = None
-    latest: tuple[float, float] | None = None
-    reached: tuple[float, float] | None = None
+    latest: Reached = None
     size: Size = 0
     touched: bool = False
     resumed: dict[str, Any] | None = None
@@ -139,10 +130,13 @@ class Training:
             if self.last_finite is None:
                 raise
             why = f"the loss diverged in epoch {error.epoch}"
-            self._restore(replace(stage, learning_rate=error.learning_rate), error.epoch, self.last_finite, why)
+            # A cycle that ended far worse than the stage began is no better to go on from than the one that diverged.
+            kept = self.before if from_main(self._made_worse(self.last_finite.reached)) else self.last_finite
+            assert kept is not None
+            self._restore(replace(stage, learning_rate=error.learning_rate), error.epoch, kept, why)
         else:
             # That of one process decides for all.
-            if (why := from_main(self._made_worse())) and self.before is not None:
+            if (why := from_main(self._made_worse(self.latest))) and self.before is not None:
                 self._restore(self.fitted.pop(), stage.epochs, self.before, why)
         if self.remaining:
             self.save()
@@ -296,8 +290,8 @@ class Training:
     def _begin(self, stage: Stage) -> None:
         self.touched |= stage.groups > 1 or self.size not in (0, stage.pixels)
         self.size, self.snapshots = stage.pixels, []
-        self.before = Finite(self._copied(self.prepared.learner.model), 0) if self.fitted else None
-        self.last_finite, self.reached = self.before, self.latest
+        self.before = Finite(self._copied(self.prepared.learner.model), 0, self.latest) if self.fitted else None
+        self.last_finite = self.before
 
     def _fit_baseline(self, epochs: Epochs, validation: Validation | None) -> None:
         logits, loss = self.prepared.learner.baseline(epochs, validation)
@@ -338,23 +332,18 @@ class Training:
         if epoch.diverged or not epoch.ends_cycle or epoch.cycle + 1 == stage.cycles:
             return
         model = self.prepared.learner.evaluated
-        self.last_finite = Finite(self._copied(model), epoch.cycle + 1)
+        self.last_finite = Finite(self._copied(model), epoch.cycle + 1, self.latest)
         # The snapshots of an earlier stage are not averaged; the last cycle's weights are the run's own.
         kept = self._recipe.snapshots if number >= len(self._recipe.stages) else 1
         if stage.cycles - epoch.cycle <= kept:
             self.snapshots.insert(0, self.run.checkpoint(f"stage-{number}-cycle-{epoch.cycle + 1}"))
             save_weights(model, self.snapshots[0])
 
-    def _made_worse(self) -> str:
-        """Of a stage that ended, what it made worse; empty where it didn't, or where nobody can tell."""
-        if self.by_hand or self.before is None or self.reached is None or self.latest is None:
+    def _made_worse(self, reached: Reached) -> str:
+        """What the stage made worse that reached this; empty where it didn't, or where nobody can tell."""
+        if self.by_hand or self.before is None:
             return ""
-        (loss, score), (loss_before, score_before) = self.latest, self.reached
-        metric = self.prepared.experiment.competition.scoring
-        better = score > score_before if metric.higher_is_better else score < score_before
-        if loss <= WORSE * loss_before or better:
-            return ""
-        return f"the validation loss rose from {loss_before:.4g} to {loss:.4g}, and {metric.name} is no better"
+        return made_worse(self.prepared.experiment.competition.scoring, self.before.reached, reached)
 
     def _restore(self, trained: Stage, epoch: int, finite: Finite, why: str) -> None:
         """Go back; why, and in which epoch of the stage, is recorded and said."""
@@ -371,16 +360,16 @@ class Training:
         learner.undo_stage()
         set_size(learner.model, self.size)
         self._give(finite.weights)
+        self.latest = finite.reached
         self.diverged.append(
             {"number": number, "stage": recorded(trained), "epoch": epoch, "cycles_kept": finite.cycles}
         )
         # The rate that this stage diverged at would let the next one diverge that trains as much.
         self.found.pop(trained.rate_key, None)
         whose = f"of the end of cycle {finite.cycles}" if finite.cycles else "from before the stage"
-        self.console.say(
-            f"stage {number}: {why}, so the weights {whose} are restored; "
-            f"try --set stages.{number}.learning_rate={rate / 10:.2g}"
-        )
+        solved = trained.schedule == "lbfgs"  # which has no rate
+        change = "" if solved else f"; try --set stages.{number}.learning_rate={rate / 10:.2g}"
+        self.console.say(f"stage {number}: {why}, so the weights {whose} are restored{change}")
 
     @property
     def _recipe(self) -> Recipe:
@@ -397,20 +386,3 @@ class Training:
     def _give(self, weights: Mapping[str, Tensor]) -> None:
         model = self.prepared.learner.model
         model.load_state_dict({**model.state_dict(), **weights})
-
-
-def say_stage(console: Console, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
-    """The heading of a stage and of its epochs' table."""
-    cached = f" on cached {'features' if stage.groups == 1 else 'maps'} of {counted(stage.views, 'view')}"
-    epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''} of {short_name(stage.schedule)}"
-    how = "solved by L-BFGS" if stage.schedule == "lbfgs" else f"{epochs}, learning rate {learning_rate:.2g}"
-    console.detail(
-        f"stage {number} of {count}: {stage.trains}{cached if stage.cached else ''}, {stage.pixels_in_words} px, {how}"
-    )
-    console.detail(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
-
-
-def say_epoch(console: Console, epoch: Epoch, score: float | None) -> None:
-    """A row of the epochs' table; the score and the loss of validation are empty where nothing validates."""
-    losses = ("" if value is None else f"{value:.5f}" for value in (epoch.train_loss, epoch.valid_loss, score))
-    console.detail(EPOCH.format(epoch.number + 1, *losses, f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"))

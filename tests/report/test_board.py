@@ -132,3 +132,14 @@ def test_a_port_in_use_is_one_sentence(workspace):
         pytest.raises(KaggleError, match="choose another with --port"),
     ):
         serve(workspace, FOLDERS, taken.getsockname()[1], announce=lambda url: None)
+
+
+def test_the_score_of_a_stage_that_was_undone_is_not_shown(workspace, comp):
+    run = started(workspace)
+    trained_an_epoch(run, 0, score=0.75)
+    trained_an_epoch(run, 0, score=0.25, stage=2)
+    run.weights.parent.mkdir()
+    run.weights.touch()
+    run.write_record("trained", {"stages": [], "diverged": [{"number": 2, "stage": {}, "epoch": 1, "cycles_kept": 0}]})
+    assert shown(workspace, "score") == (0.75,)
+    assert "accuracy 0.75000" in comp("runs").out

@@ -352,3 +352,24 @@ def test_a_head_that_is_solved_has_no_rate_that_is_too_high():
     epochs, steps, recipe = recorded("rate_too_high")
     solved = replace(recipe, stages=[replace(recipe.stages[0], **SOLVED)])
     assert not [one for one in diagnose(epochs, steps, solved) if one.kind == "learning rate too high"]
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_stage_that_was_undone_is_a_finding_and_what_follows_is_judged_by_the_weights_from_before(run_of, later):
+    run = run_of("healthy_head_first")
+    first, second = run.record("config")["recipe"]["stages"]
+    undone = {"number": 2, "stage": second, "epoch": 6, "cycles_kept": 0}
+    epochs, steps = run.history.epochs(), run.history.steps()
+    of_head = epochs["stage"] == 1
+    before = epochs.loc[of_head, "valid_loss"].iloc[-1]
+    epochs.loc[~of_head, "valid_loss"] *= 2 * before / epochs["valid_loss"].iloc[-1]
+    if later:
+        # The head again, which ends where it did.
+        run.write_record("config", {"recipe": {**run.record("config")["recipe"], "stages": [first, second, first]}})
+        epochs, steps = (pd.concat([table, table[table["stage"] == 1].assign(stage=3)]) for table in (epochs, steps))
+    epochs.to_csv(run.folder / "epochs.csv", index=False)
+    steps.to_csv(run.folder / "history.csv", index=False)
+    run.write_record("trained", {"stages": [first] * (1 + later), "diverged": [undone]})
+    (line,) = diagnosis_of(run)
+    assert line.startswith(f"stage 2: undone: validation loss rose from {before:.3g} to {2 * before:.3g}")
+    assert line.endswith("; try --set stages.2.learning_rate=0.0002")

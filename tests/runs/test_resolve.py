@@ -45,3 +45,18 @@ def test_of_joined_folds_that_diverged_differently_each_stage_is_as_the_others_h
     assert [(one.train, one.cycles) for one in recipe.stages] == [("head", 2), (2, 2), ("all", 2)]
     assert [one.learning_rate for one in recipe.stages] == pytest.approx([0.1, 0.2, 0.02])
     assert recipe.snapshots == 2
+
+
+def test_a_stage_that_most_of_the_joined_folds_went_back_from_is_not_trained_again(shades, predicting):
+    head, whole = (Stage(size=16, learning_rate=0.1, cycles=2, train=part) for part in ("head", "all"))
+    made = predicting(shades)
+    declared = {"augment": recorded(made.competition.augment), "layer_lr_ratio": made.competition.layer_lr_ratio}
+    recipe = {"backbone": "test_resnet", "snapshots": 2, "stages": [*map(recorded, (head, whole, head))]}
+    folds = made.folds(recipe=recipe, **declared)
+    lost = {"number": 2, "cycles_kept": 0}
+    for number, fold in enumerate(folds):
+        stages = [head, head] if number else [head, whole, head]
+        fold.write_record("trained", {"stages": [*map(recorded, stages)], "diverged": [lost] if number else []})
+    joined = join(made.competition, folds, made.workspace, Console())
+    _, recipe = resolve(made.competition, Choices(like=joined))
+    assert [one.train for one in recipe.stages] == ["head", "head"]

@@ -10,9 +10,11 @@ import torch
 
 from comp import runner
 from comp.console import Console
+from comp.declare.metrics import METRICS
 from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.runs import list_runs
+from comp.training.going_back import made_worse
 from comp.training.resuming import under_way
 from tests.training.conftest import HEAD
 
@@ -138,6 +140,8 @@ def test_a_late_half_that_breaks_on_images_is_recorded_as_one_on_images(train, m
     assert (broken["stage"]["cached"], broken["stage"]["views"]) == (False, 1)
 
 
+# Its score is so good that none is better by chance.
+LEARNED = replace(HEAD, cycle_length=30, learning_rate=0.1)
 FAR_WORSE = replace(ALL, cycles=2, cycle_length=1, learning_rate=30.0)
 
 
@@ -157,10 +161,51 @@ def test_such_a_stage_is_undone_after_a_kill_as_well(train, killed):
     assert weights(train(HEAD, FAR_WORSE)) == weights(train(HEAD))
 
 
-@pytest.mark.parametrize(("latest", "undone"), [((1.1, 0.5), False), ((3.0, 0.6), False), ((3.0, 0.5), True)])
-def test_a_stage_stays_whose_score_is_better_or_whose_loss_hardly_rose(begin, latest, undone):
-    training = begin(HEAD, ALL)
+def test_the_stage_after_one_that_was_undone_is_judged_by_the_weights_it_began_with(begin):
+    stages = LEARNED, FAR_WORSE, replace(FAR_WORSE, cycles=1)
+    training = begin(*stages, optimizer="sgd")
+    training.fit_or_restore(LEARNED)
+    good = training.latest
+    training.fit_or_restore(FAR_WORSE)
+    assert training.latest == good
+    training.fit_or_restore(stages[2])
+    assert [one["number"] for one in training.diverged] == [2, 3]
+    assert training.latest == good
+
+
+def test_a_cycle_that_ended_far_worse_is_not_what_a_later_one_that_breaks_goes_back_to(begin, train, capsys):
+    # Three steps an epoch: the second of the second cycle.
+    training = begin(LEARNED, FAR_WORSE, optimizer="sgd")
+    training.fit_or_restore(LEARNED)
+    spoilt_from(training, 4).fit_or_restore(FAR_WORSE)
+    training.finish()
+    assert "the loss diverged in epoch 2, so the weights from before the stage" in capsys.readouterr().out
+    assert weights(training.run) == weights(train(LEARNED))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "worse"),
+    [
+        ((1.0, 0.5), (1.1, 0.5), False),
+        ((1.0, 0.5), (3.0, 0.6), False),
+        ((1.0, 0.5), (3.0, 0.5), True),
+        # Losses of one's own.
+        ((-1.0, 0.5), (-1.1, 0.5), False),
+        ((-1.0, 0.5), (-0.9, 0.5), False),
+        ((-1.0, 0.5), (-0.5, 0.5), True),
+        ((0.0, 0.5), (0.0, 0.5), False),
+        (None, (3.0, 0.5), False),
+        ((1.0, 0.5), None, False),
+    ],
+)
+def test_a_stage_stays_whose_score_is_better_or_whose_loss_hardly_rose(before, after, worse):
+    assert bool(made_worse(METRICS["accuracy"], before, after)) == worse
+
+
+def test_a_solved_head_that_is_undone_has_no_rate_to_change(begin, monkeypatch, capsys):
+    solved = replace(HEAD, schedule="lbfgs", cycle_length=1)
+    training = begin(HEAD, solved)
     training.fit_or_restore(HEAD)
-    training._begin(ALL)
-    training.reached, training.latest = (1.0, 0.5), latest
-    assert bool(training._made_worse()) == undone
+    monkeypatch.setattr(type(training), "_made_worse", lambda *_: "it rose")
+    training.fit_or_restore(solved)
+    assert capsys.readouterr().out.endswith("stage 2: it rose, so the weights from before the stage are restored\n")

@@ -14,7 +14,7 @@ from comp.runs.resolve import Choices, as_trained, resolve
 from comp.submission.outputs import Outputs
 from comp.training.epochs import Epoch
 from comp.training.predicting import Trained, kept_learners
-from comp.training.training import say_epoch, say_stage
+from comp.training.saying import say_epoch, say_stage
 
 HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.05)
 FINDS = replace(HEAD, learning_rate="find")

@@ -30,6 +30,7 @@ from comp.errors import DivergedError, RunError
 from comp.files import held, lock_at
 from comp.report.diagnosis import diagnosis_of
 from comp.runs import Run, Workspace
+from comp.runs.history import kept
 from comp.runs.resolve import Choices, Experiment, resolve
 from comp.tools.side_by_side import Job, each, refuse_other_places
 from comp.tools.sweeps.space import Dimension, read_space
@@ -217,7 +218,8 @@ class Search:
                 self.study.tell(trial, state=TrialState.PRUNED)
                 return run
             self._report(trial, run)
-            score = float(run.history.epochs()["score"].iloc[-1])
+            # A stage that was undone made another score than the weights have.
+            score = float(kept(run.history.epochs(), run.lost)["score"].iloc[-1])
             if math.isnan(score):
                 # Its last stage broke off, and the weights before it have no score of their own.
                 self.study.tell(trial, state=TrialState.PRUNED)

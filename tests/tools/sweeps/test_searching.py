@@ -146,3 +146,18 @@ def test_who_was_killed_while_writing_holds_nobody_up(tmp_path):
 def test_a_trial_can_be_sent_to_another_machine(tmp_path):
     trial = optuna.create_study(storage=study_at(tmp_path / "study.log")).ask()
     assert pickle.loads(pickle.dumps(trial)).number == trial.number
+
+
+def test_a_trial_whose_last_stage_was_undone_has_the_score_of_the_weights_that_are_kept(sweep, shades, workspace):
+    source = shades.declaration.read_text()
+    stage = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
+    assert stage in source
+    spoils = 'Stage(size=16, train="head", cached=True, cycle_length=1, learning_rate=1e4)'
+    shades.declaration.write_text(source.replace(stage, f"{stage.replace('1e-2', '1e-1')}, {spoils}"))
+    ended = sweep("--space", "dropout=0,0.1", "--trials", 1)
+    assert (ended.status, ended.err) == (0, "")
+    (run,) = list_runs(workspace)
+    first, last = run.history.epochs()["score"].iloc[[-2, -1]]
+    assert [one["number"] for one in run.record("trained")["diverged"]] == [2]
+    assert first != last
+    assert float(ended.out.split("settings\n")[1].split()[2]) == pytest.approx(first, abs=1e-5)
