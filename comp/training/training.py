@@ -49,7 +49,7 @@ class Training:
     by_hand: its stages are not the recipe's; what it trains is not saved on the way.
     found: the learning rate by LR range test, by the stage's `rate_key`.
     fitted: the stages that made the weights what they are, with the rates they were trained at.
-    diverged: the stages whose loss became NaN or infinite, or was far worse at their end than at their begin, as
+    diverged: the stages whose loss became NaN or infinite, or that ended far worse than they began, as
         trained.json has them.
     snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
     last_finite: the weights that are restored when the loss diverges. before: those from before the stage under way.
