@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from comp import TestImages
@@ -296,6 +297,16 @@ def test_ids_in_the_last_column_are_no_answers_with_images():
     assert (competition.id_column, competition.submission) == ("Id", ClassName())
     with pytest.raises(DataError, match="answers with images, in 'Id'"):
         asking([f"test-img-{n}.jpg" for n in reversed(ASKED)])
+
+
+def test_rows_of_many_columns_keep_their_classes_as_they_are_written(tmp_path):
+    pixels = {f"p{number}": [0.5, 0.25] for number in range(225)}
+    pd.DataFrame({"label": [1, 2], "good": [True, False], **pixels}).to_parquet(tmp_path / "train.parquet")
+    columns = ",".join(f"p{number}" for number in range(225))
+    (tmp_path / "other.csv").write_text(f"label,{columns}\n cat {', 7' * 225}\n")
+    found = look_at_folder(tmp_path).tables
+    assert found["train.parquet"].loc[0, ["label", "good", "p0"]].tolist() == ["1", "True", "0.5"]
+    assert found["other.csv"].loc[0, ["label", "p0"]].tolist() == ["cat", "7"]
 
 
 def test_of_a_large_json_on_this_machine_the_first_records_are_read(tmp_path, monkeypatch):
