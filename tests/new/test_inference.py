@@ -383,6 +383,25 @@ def test_a_table_of_other_images_points_at_no_columns():
     assert not doubts(found, "columns")
 
 
+def test_other_answers_are_no_columns_that_are_not_read():
+    shares = {"train": "id,A 1,B 2: {n},0.25,0.{n}", "sample_submission": "id,A 1,B 2: {n},0.5,0.5"}
+    answers = {"all_ones_benchmark": "id,A 1,B 2: {n},1,1", "baseline": "id,A 1,B 2: {n},0,0"}
+    numbers = dict.fromkeys(answers, ASKED)
+    assert not doubts(inferred(**shares, **answers, numbers=numbers), "columns")
+
+
+def test_a_column_that_groups_or_joins_is_read_and_one_called_like_an_argument_is_not():
+    beside = "id,Patient ID,group: {n},p{half},{half}"
+    found = inferred(
+        train="id,Patient ID,group,target: {n},p{pair},{half},{half}",
+        extra=beside,
+        sample_submission=BINARY["sample_submission"],
+        numbers={"extra": ASKED},
+    )
+    (said,) = doubts(found, "columns")
+    assert said.startswith("group stands in train.csv and in extra.csv, but is not read")
+
+
 def test_files_that_hold_many_images_and_can_t_be_read_are_named():
     (said,) = doubts(inferred("train/{n}.png test/{n}.png more.hdf5", **BINARY), "files")
     assert "more.hdf5" in said
