@@ -45,6 +45,7 @@ class Found:
     path: str = ""
     known: bool = True
     unique: bool = True
+    unnamed: int = 0
 
 
 class Parts(NamedTuple):

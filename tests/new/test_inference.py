@@ -416,7 +416,27 @@ def test_another_sample_submission_is_said_not_to_be_taken():
 def test_images_without_a_row_that_nobody_asks_for_are_left_out_and_counted():
     found = inferred(**BINARY, numbers={"train/": range(20)})
     assert found.competition.labels.shared
-    assert "8 images have no row in train.csv, and no label" in doubts(found, "labels")
+    assert "8 images have no row in train.csv, and are not trained on" in doubts(found, "labels")
+
+
+@pytest.mark.parametrize("other", ["valid", "train_extra"])
+def test_images_of_another_table_of_labels_are_not_called_without_a_row(other):
+    rows = {"train": "id,target: {n},{half}", other: "id,target: {n},{half}"}
+    numbers = {"train/": range(20), other: range(12, 20)}
+    found = inferred(**{**BINARY, **rows}, numbers=numbers)
+    assert not [text for text in doubts(found, "labels") if "no row" in text]
+
+
+def test_images_that_validate_by_a_column_are_not_called_without_a_row():
+    rows = [f"{number},{number % 2},{'val' if number > 11 else 'train'}" for number in range(20)]
+    found = inferred(**{**BINARY, "train": table("id,target,split", *rows)}, numbers={"train/": range(20)})
+    assert not [text for text in doubts(found, "labels") if "no row" in text]
+
+
+def test_images_elsewhere_are_not_those_that_lack_a_row_among_several_of_each():
+    found = inferred("train/{n}/0.png train/{n}/1.png test/{n}/0.png test/{n}/1.png sample/9.png", **BINARY)
+    assert not found.competition.labels.shared
+    assert not [text for text in doubts(found, "labels") if "no row" in text]
 
 
 def test_a_beta_that_kaggle_s_metric_does_not_say_is_to_be_confirmed():
