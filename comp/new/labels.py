@@ -29,7 +29,9 @@ from comp.new.tables import Found, LabelTable, joined, of_parts, validating, wit
 
 GROUP_NAMES = (
     rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
-    r"|experiment|specimen|donor|batch|video|(?<!age)(?<!age[_ -])group)"
+    r"|video|(?<!age)(?<!age[_ -])group"
+    # Other words than these after them tell something of one: a batch_size, a specimen_type.
+    r"|(?:experiment|specimen|donor|batch)(?:[_ -]?(?:id|uid|no|nr|num|number|name|code|key|index))?$)"
 )
 # Where groups are parts of larger ones, so many of these make five folds.
 ENOUGH_GROUPS = 10
