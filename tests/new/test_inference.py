@@ -121,6 +121,15 @@ def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(colum
 
 
 @pytest.mark.parametrize(
+    ("column", "grouped"),
+    [("experiment", True), ("BatchID", True), ("donor_no", True), ("batch_size", False), ("specimen_type", False)],
+)
+def test_words_that_name_a_group_are_none_where_they_tell_something_of_it(column, grouped):
+    found = declared(**{**BINARY, "train": f"id,{column},target: {{n}},p{{pair}},{{half}}"})
+    assert found.labels.group == (column if grouped else None)
+
+
+@pytest.mark.parametrize(
     ("names", "patients", "taken"),
     [
         ("series_id,patient_id", 12, "patient_id"),
@@ -404,7 +413,7 @@ def test_a_column_that_groups_or_joins_is_read_and_one_called_like_an_argument_i
 
 def test_files_that_hold_many_images_and_can_t_be_read_are_named():
     (said,) = doubts(inferred("train/{n}.png test/{n}.png more.hdf5", **BINARY), "files")
-    assert "more.hdf5" in said
+    assert "more.hdf5 can't be read; where images that are needed lie only there" in said
 
 
 def test_another_sample_submission_is_said_not_to_be_taken():
