@@ -134,7 +134,8 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         *(Finding("columns", text, sure=False) for text in unread_columns(look, labels, sample)),
     ]
     if containers := [path for path in look.files if path.lower().endswith(CONTAINERS)]:
-        text = f"{first_few(containers)} can't be read; let `prepare` write out the images in them"
+        only = "where images that are needed lie only there, let `prepare` write them out"
+        text = f"{first_few(containers)} can't be read; {only}"
         findings.append(Finding("files", text, sure=False))
     if look.only_notebooks:
         findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))

@@ -29,7 +29,9 @@ from comp.new.tables import Found, LabelTable, joined, of_parts, validating, wit
 
 GROUP_NAMES = (
     rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
-    r"|experiment|specimen|donor|batch|video|(?<!age)(?<!age[_ -])group)"
+    r"|video|(?<!age)(?<!age[_ -])group"
+    # Other words than these after them tell something of one: a batch_size, a specimen_type.
+    r"|(?:experiment|specimen|donor|batch)(?:[_ -]?(?:id|uid|no|nr|num|number|name|code|key|index))?$)"
 )
 # Where groups are parts of larger ones, so many of these make five folds.
 ENOUGH_GROUPS = 10
@@ -71,6 +73,9 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
         if not (needless and of_folders) and not told:
             others = (path for path in tables if path != getattr(asked.source, "csv", "") and not is_sample(path))
             alike = [path for path in others if list(tables[path]) == list(tables[best.path])]
+            if best.unnamed and set(alike) <= {best.path}:
+                left = counted(best.unnamed, "image has", "images have")
+                best = replace(best, doubts=(*best.doubts, f"{left} no row in {best.path}, and are not trained on"))
             return of_parts(look, best, tables) or with_validation(
                 best, alike, lambda path: validating(look, source, tables[path], path)
             )
@@ -196,7 +201,9 @@ def _of_several(
     if labels is not None:
         images = tuple(image for images in found.images.values() for image in images)
         named = Fit(len(images) / len(left), found.suffix, images)
-        yield _from_table(table, column, found.folder, named, set(found.images), labels, asked)
+        # The others of the competition's images may lie elsewhere.
+        there = sum(found.folder == "." or image.startswith(f"{found.folder}/") for image in left)
+        yield _from_table(table, column, found.folder, named, set(found.images), labels, asked, there=there)
 
 
 def _shares(place: str, asked: Asked) -> bool:
@@ -231,9 +238,17 @@ def _placed_by(table: pd.DataFrame, column: str, parent: str, folders: Sequence[
 
 
 def _from_table(
-    table: LabelTable, image: str, folder: str, named: Fit, known: set[str], labels: Labels, asked: Asked
+    table: LabelTable,
+    image: str,
+    folder: str,
+    named: Fit,
+    known: set[str],
+    labels: Labels,
+    asked: Asked,
+    *,
+    there: int | None = None,
 ) -> Found:
-    """known: the values that name an image."""
+    """known: the values that name an image. there: how many the folder has, where the share is not of those alone."""
     rows, path = table.rows, table.path
     called = rows[image]
     lacking = ~(called.isin(known) | called.isin([f"{name}{named.suffix}" for name in known]))
@@ -241,13 +256,14 @@ def _from_table(
         lacking |= (rows[list(labels.columns)] == "").any(axis=1)
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
     answer = _answer(rows, image, labels, named, asked)
+    unnamed = (round(len(named.images) / named.share) if there is None else there) - len(named.images)
     group = _group(rows, {image, answer, *labels.columns}) or _body(called[~lacking])
     rest: dict[str, Any] = {
         "image": image,
         "folder": folder,
         "suffix": named.suffix,
         "join": table.join,
-        "shared": _shares(folder, asked) or named.share < 1,
+        "shared": _shares(folder, asked) or unnamed > 0,
         "group": group,
         "answer": answer,
         "incomplete": incomplete,
@@ -272,9 +288,6 @@ def _from_table(
     if incomplete:
         some = f"{lacking.sum()} of {len(rows)} rows of {path}"
         doubts.append(f"{some} have no label or no image, the first {called[lacking].iloc[0]!r}, and are left out")
-    if named.share < 1 and not _shares(folder, asked):
-        unnamed = counted(round(len(named.images) / named.share) - len(named.images), "image has", "images have")
-        doubts.append(f"{unnamed} no row in {path}, and no label")
     if asked.key is not None and answer is None and len(asked.images) > asked.answered and "*" not in named.suffix:
         doubts.append(f"an answer in {asked.key!r} combines several images, but each validates by itself")
     if table.parts is not None:
@@ -283,7 +296,17 @@ def _from_table(
     share = 1 - float(lacking.mean())
     sure = labels.sure + named.share + share + rows[image].is_unique
     return Found(
-        source, labels.classes, seen, sure, tuple(doubts), column, share, path, labels.sure > 1, rows[image].is_unique
+        source,
+        labels.classes,
+        seen,
+        sure,
+        tuple(doubts),
+        column,
+        share,
+        path,
+        labels.sure > 1,
+        rows[image].is_unique,
+        0 if _shares(folder, asked) or table.parts is not None else unnamed,
     )
 
 

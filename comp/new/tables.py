@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -18,7 +18,7 @@ from comp.declare.labels.table import LabelSource
 from comp.errors import first_few
 from comp.new.columns import FEW
 from comp.new.look import Look
-from comp.new.sample import SampleTable
+from comp.new.sample import SampleTable, is_sample
 
 MOST_PARTS = 4
 # What rows to train on, to validate on and to predict are called.
@@ -45,6 +45,7 @@ class Found:
     path: str = ""
     known: bool = True
     unique: bool = True
+    unnamed: int = 0
 
 
 class Parts(NamedTuple):
@@ -103,18 +104,33 @@ def joined(tables: Mapping[str, pd.DataFrame]) -> Iterator[LabelTable]:
 def unread_columns(look: Look, labels: Found, sample: SampleTable) -> Iterator[str]:
     """What to say of columns that stand beside both the labelled images and those to predict."""
     source = getattr(labels.source, "train", labels.source)
-    told = look.tables.get(labels.path, pd.DataFrame())
-    image, read = getattr(source, "image", ""), re.split(r"\W", repr(source))
+    told, answered = look.tables.get(labels.path, pd.DataFrame()), list(sample.table)
+    image, read = getattr(source, "image", ""), {*_named_in(vars(source).values()), *labels.classes}
+    if join := getattr(source, "join", ""):
+        read.update(told.columns.intersection(look.tables[join].columns))
     for path, table in look.tables.items():
-        if path in (labels.path, sample.path) or image not in table or not set(sample.ids) <= set(table[image]):
+        # One with the sample submission's columns has answers as well.
+        if path == labels.path or list(table) == answered or is_sample(path):
+            continue
+        if image not in table or not set(sample.ids) <= set(table[image]):
             continue
         beside = [str(name) for name in table if name in told and name != image and str(name) not in read]
         telling = [name for name in beside if told[name].nunique() > 1 and not _are_names(told[name])]
         if telling:
+            stand, are, them = ("stands", "is", "it an input") if len(telling) == 1 else ("stand", "are", "them inputs")
             yield (
-                f"{first_few(telling)} stand in {labels.path} and in {path}, but are not read; `columns=Columns(...)` "
-                "makes them inputs beside the images: docs/bring-your-own.md"
+                f"{first_few(telling)} {stand} in {labels.path} and in {path}, but {are} not read; "
+                f"`columns=Columns(...)` makes {them} beside the images: docs/bring-your-own.md"
             )
+
+
+def _named_in(values: Iterable[object]) -> Iterator[str]:
+    """The names of columns in what is declared, also those that patterns are made of."""
+    for value in values:
+        if isinstance(value, str):
+            yield from (value, *re.findall(r"\{([^{}]+)\}", value))
+        elif isinstance(value, Sequence):
+            yield from _named_in(value)
 
 
 def _are_names(values: pd.Series[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from comp import TestImages
@@ -117,6 +118,15 @@ def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(colum
     found = inferred(train=f"id,y,{column}: {{n}},{{half}},{values}", sample_submission="id,y: {n},0.5")
     assert found.competition.labels.group == (column if grouped else None)
     assert any(finding.about == "groups" for finding in found.findings) == grouped
+
+
+@pytest.mark.parametrize(
+    ("column", "grouped"),
+    [("experiment", True), ("BatchID", True), ("donor_no", True), ("batch_size", False), ("specimen_type", False)],
+)
+def test_words_that_name_a_group_are_none_where_they_tell_something_of_it(column, grouped):
+    found = declared(**{**BINARY, "train": f"id,{column},target: {{n}},p{{pair}},{{half}}"})
+    assert found.labels.group == (column if grouped else None)
 
 
 @pytest.mark.parametrize(
@@ -298,6 +308,16 @@ def test_ids_in_the_last_column_are_no_answers_with_images():
         asking([f"test-img-{n}.jpg" for n in reversed(ASKED)])
 
 
+def test_rows_of_many_columns_keep_their_classes_as_they_are_written(tmp_path):
+    pixels = {f"p{number}": [0.5, 0.25] for number in range(225)}
+    pd.DataFrame({"label": [1, 2], "good": [True, False], **pixels}).to_parquet(tmp_path / "train.parquet")
+    columns = ",".join(f"p{number}" for number in range(225))
+    (tmp_path / "other.csv").write_text(f"label,{columns}\n cat {', 7' * 225}\n")
+    found = look_at_folder(tmp_path).tables
+    assert found["train.parquet"].loc[0, ["label", "good", "p0"]].tolist() == ["1", "True", "0.5"]
+    assert found["other.csv"].loc[0, ["label", "p0"]].tolist() == ["cat", "7"]
+
+
 def test_of_a_large_json_on_this_machine_the_first_records_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(looking, "LARGEST_TABLE", 64)
     (tmp_path / "train.json").write_text(bands(range(8), "is_iceberg"))
@@ -379,9 +399,28 @@ def test_a_table_of_other_images_points_at_no_columns():
     assert not doubts(found, "columns")
 
 
+def test_other_answers_are_no_columns_that_are_not_read():
+    shares = {"train": "id,A 1,B 2: {n},0.25,0.{n}", "sample_submission": "id,A 1,B 2: {n},0.5,0.5"}
+    answers = {"all_ones_benchmark": "id,A 1,B 2: {n},1,1", "baseline": "id,A 1,B 2: {n},0,0"}
+    numbers = dict.fromkeys(answers, ASKED)
+    assert not doubts(inferred(**shares, **answers, numbers=numbers), "columns")
+
+
+def test_a_column_that_groups_or_joins_is_read_and_one_called_like_an_argument_is_not():
+    beside = "id,Patient ID,group: {n},p{half},{half}"
+    found = inferred(
+        train="id,Patient ID,group,target: {n},p{pair},{half},{half}",
+        extra=beside,
+        sample_submission=BINARY["sample_submission"],
+        numbers={"extra": ASKED},
+    )
+    (said,) = doubts(found, "columns")
+    assert said.startswith("group stands in train.csv and in extra.csv, but is not read")
+
+
 def test_files_that_hold_many_images_and_can_t_be_read_are_named():
     (said,) = doubts(inferred("train/{n}.png test/{n}.png more.hdf5", **BINARY), "files")
-    assert "more.hdf5" in said
+    assert "more.hdf5 can't be read; where images that are needed lie only there" in said
 
 
 def test_dicom_files_that_no_column_groups_may_be_of_one_patient():
@@ -399,7 +438,27 @@ def test_another_sample_submission_is_said_not_to_be_taken():
 def test_images_without_a_row_that_nobody_asks_for_are_left_out_and_counted():
     found = inferred(**BINARY, numbers={"train/": range(20)})
     assert found.competition.labels.shared
-    assert "8 images have no row in train.csv, and no label" in doubts(found, "labels")
+    assert "8 images have no row in train.csv, and are not trained on" in doubts(found, "labels")
+
+
+@pytest.mark.parametrize("other", ["valid", "train_extra"])
+def test_images_of_another_table_of_labels_are_not_called_without_a_row(other):
+    rows = {"train": "id,target: {n},{half}", other: "id,target: {n},{half}"}
+    numbers = {"train/": range(20), other: range(12, 20)}
+    found = inferred(**{**BINARY, **rows}, numbers=numbers)
+    assert not [text for text in doubts(found, "labels") if "no row" in text]
+
+
+def test_images_that_validate_by_a_column_are_not_called_without_a_row():
+    rows = [f"{number},{number % 2},{'val' if number > 11 else 'train'}" for number in range(20)]
+    found = inferred(**{**BINARY, "train": table("id,target,split", *rows)}, numbers={"train/": range(20)})
+    assert not [text for text in doubts(found, "labels") if "no row" in text]
+
+
+def test_images_elsewhere_are_not_those_that_lack_a_row_among_several_of_each():
+    found = inferred("train/{n}/0.png train/{n}/1.png test/{n}/0.png test/{n}/1.png sample/9.png", **BINARY)
+    assert not found.competition.labels.shared
+    assert not [text for text in doubts(found, "labels") if "no row" in text]
 
 
 def test_a_beta_that_kaggle_s_metric_does_not_say_is_to_be_confirmed():
