@@ -87,9 +87,11 @@ def start_processes(count: int) -> bool:
         except SignalException as stopped:
             sys.exit(128 + int(stopped.sigval))
         except ChildFailedError as error:
-            # What the processes that lost another one say follows from what that one says.
+            # What the processes that lost another one, or were stopped, say follows from what that one says. One that
+            # was killed may be the first, or was by the launcher, after another had an error of its own.
             first = min(
-                error.failures.values(), key=lambda one: (one.exitcode >= 0, LOST in one.message, one.timestamp)
+                error.failures.values(),
+                key=lambda one: (one.exitcode in STATUSES or LOST in one.message, one.exitcode < 0, one.timestamp),
             )
             if first.exitcode in STATUSES:
                 sys.exit(first.exitcode)

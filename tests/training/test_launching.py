@@ -227,6 +227,8 @@ def test_an_error_in_a_process_ends_both_in_one_sentence(still, apart, workspace
     [
         ((1, 1), (LOST, "x.png can't be read."), "x.png can't be read."),
         ((1, -9), (LOST, None), "killed by SIGKILL"),
+        ((143, -9), ("stopped", None), "killed by SIGKILL"),
+        ((1, -9), ("The data are not here.", None), "The data are not here."),
         ((1, 1), ("a batch of 3 is too few", "a batch of 3 is too few"), "a batch of 3 is too few"),
     ],
 )
