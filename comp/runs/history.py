@@ -6,7 +6,7 @@ import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -127,7 +127,7 @@ class History:
     def _last_epoch(self, lost: Mapping[int, int] = NONE_LOST) -> dict[str, str]:
         with (self.folder / "epochs.csv").open(encoding="utf-8", newline="") as file:
             rows = csv.DictReader(file)
-            *_, last = (row for row in rows if int(row["cycle"]) <= lost.get(int(row["stage"]), int(row["cycle"])))
+            *_, last = (row for row in rows if not lost or int(row["cycle"]) <= lost.get(int(row["stage"]), inf))
         return last
 
     def steps(self) -> pd.DataFrame:
