@@ -42,7 +42,7 @@ from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
-# Of many images, as far as they are known.
+# Files that may hold many images each; none of them is read.
 CONTAINERS = (".hdf5", ".h5", ".tfrec", ".tfrecord", ".bson", ".lmdb", ".mdb", ".npz", ".pkl", ".pickle")
 PATIENTS = "whether several images are of one patient, as their PatientID says: give it as a `group` in a LabelFunction"
 # A form, what it was seen by, and whether that is no guess.

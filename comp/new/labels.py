@@ -302,11 +302,11 @@ def _from_table(
         sure,
         tuple(doubts),
         column,
-        share,
-        path,
-        labels.sure > 1,
-        rows[image].is_unique,
-        0 if _shares(folder, asked) or table.parts is not None else unnamed,
+        rows=share,
+        path=path,
+        known=labels.sure > 1,
+        unique=rows[image].is_unique,
+        unnamed=0 if _shares(folder, asked) or table.parts is not None else unnamed,
     )
 
 

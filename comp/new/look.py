@@ -197,8 +197,7 @@ class Told:
         path = brought()
         try:
             if not is_json:
-                table = read_table(path)
-                self.tables[name] = table if table.shape[1] >= WIDE else trimmed(table)
+                self.tables[name] = read_table(path)
             elif (records := _records(path)) is not None:
                 self.tables[name] = trimmed(records)
             elif too_large:
@@ -211,7 +210,7 @@ class Told:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table; of one with a pixel in each column only the first rows, and of cells of pixels only the first."""
+    """A table, trimmed; of one with a pixel in each column the first rows, and of cells of pixels only the first."""
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
@@ -219,7 +218,7 @@ def read_table(path: Path) -> pd.DataFrame:
             wide = len(file.schema_arrow.names) >= WIDE
             first = next(file.iter_batches(MOST_OF_WIDE), None) if wide else None
         if first is None:
-            return read_csv(path)
+            return trimmed(read_csv(path))
         return _of_texts((column.to_numpy(zero_copy_only=False) for column in first.columns), first.schema.names)
     parts: list[pd.DataFrame] = []
     for block in read_csv_in_blocks(path, CELLS):
@@ -228,7 +227,7 @@ def read_table(path: Path) -> pd.DataFrame:
         shown = columns_of_pixels(block)
         block[shown] = block[shown].where(block.index.to_series().lt(MOST_OF_WIDE), "", axis=0)
         parts.append(block)
-    return pd.concat(parts).rename(columns=str.strip)
+    return trimmed(pd.concat(parts)).rename(columns=str.strip)
 
 
 def _of_texts(columns: Iterable[npt.NDArray[Any]], names: Iterable[str]) -> pd.DataFrame:

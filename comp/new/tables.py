@@ -32,7 +32,8 @@ class Found:
 
     sure: how much speaks for it. doubts: what a person should look at. column: of the labels, if they have one.
     rows: the share of a table's rows that name an image. path: of the table, if there is one. known: whether the sample
-    submission tells its column. unique: whether each row has an image of its own.
+    submission tells its column. unique: whether each row has an image of its own. unnamed: how many images of the
+    folder no row names, where all that are there should be labelled.
     """
 
     source: LabelSource
