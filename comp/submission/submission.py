@@ -240,7 +240,7 @@ def unlike_form(competition: Competition, classes: Sequence[str], sample: Sample
         of_form(competition.submission, "decode", values, classes)
     except CompError as error:
         form = type(competition.submission).__name__
-        return f"the sample submission has values unlike those of {form}; see whether `submission` is right: {error}"
+        return f"the sample submission has values that {form} doesn't write, so `submission` may be wrong: {error}"
     return ""
 
 
