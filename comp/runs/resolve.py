@@ -257,7 +257,7 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
     of_number: dict[int, list[Stage]] = defaultdict(list)
     had: Counter[int] = Counter()
     for fold, (_, found) in zip(folds, resolved, strict=True):
-        lost = {stage["number"] for stage in fold.record("trained").get("diverged", ()) if not stage["cycles_kept"]}
+        lost = {number for number, cycles in fold.lost.items() if not cycles}
         kept = [number for number in range(1, len(fold.record("config")["recipe"]["stages"]) + 1) if number not in lost]
         had.update(kept)
         for number, stage in zip(kept, found.stages, strict=False):

@@ -1,4 +1,4 @@
-"""What a learner is given epoch by epoch, and what it reports of each."""
+"""What a learner is given epoch by epoch, what it reports of each, and how that is said on the terminal."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,8 +8,15 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from comp.console import Console
+from comp.declare.brought import short_name
+from comp.declare.recipe import Stage
+from comp.errors import counted
+
 # Images or features, the columns of their rows where a competition has any, and targets, the last.
 Batch = tuple[Tensor, ...]
+
+EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 
 
 class Epochs(Protocol):
@@ -70,3 +77,20 @@ class Epoch:
         """Whether one of its losses is NaN or infinite."""
         losses = [step["loss"] for step in self.steps] + [self.valid_loss or 0.0]
         return not np.isfinite(losses).all()
+
+
+def say_stage(console: Console, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
+    """The heading of a stage and of its epochs' table."""
+    cached = f" on cached {'features' if stage.groups == 1 else 'maps'} of {counted(stage.views, 'view')}"
+    epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''} of {short_name(stage.schedule)}"
+    how = "solved by L-BFGS" if stage.schedule == "lbfgs" else f"{epochs}, learning rate {learning_rate:.2g}"
+    console.detail(
+        f"stage {number} of {count}: {stage.trains}{cached if stage.cached else ''}, {stage.pixels_in_words} px, {how}"
+    )
+    console.detail(EPOCH.format("epoch", "train loss", "valid loss", metric, "seconds", "images/s"))
+
+
+def say_epoch(console: Console, epoch: Epoch, score: float | None) -> None:
+    """A row of the epochs' table; the score and the loss of validation are empty where nothing validates."""
+    losses = ("" if value is None else f"{value:.5f}" for value in (epoch.train_loss, epoch.valid_loss, score))
+    console.detail(EPOCH.format(epoch.number + 1, *losses, f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"))

@@ -26,12 +26,11 @@ from comp.runs.resolve import stage_of
 from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
 from comp.training.curves import show_range_test
-from comp.training.epochs import Epoch, Epochs, Step, Validation
+from comp.training.epochs import Epoch, Epochs, Step, Validation, say_epoch, say_stage
 from comp.training.going_back import Finite, Reached, made_worse
 from comp.training.launching import from_main
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared
-from comp.training.saying import say_epoch, say_stage
 from comp.training.state import save_state, save_weights
 from comp.training.tracking import Tracker
 

@@ -12,9 +12,8 @@ from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
 from comp.runs.resolve import Choices, as_trained, resolve
 from comp.submission.outputs import Outputs
-from comp.training.epochs import Epoch
+from comp.training.epochs import Epoch, say_epoch, say_stage
 from comp.training.predicting import Trained, kept_learners
-from comp.training.saying import say_epoch, say_stage
 
 HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.05)
 FINDS = replace(HEAD, learning_rate="find")
