@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +24,7 @@ QUICKER = {
 }
 
 
+@pytest.hookimpl(tryfirst=True)  # or the processes have been told the groups already
 def pytest_collection_modifyitems(items):
     """Of several processes each has whole competitions: what one has trained serves all tests of a competition."""
     for item in items:
@@ -75,6 +77,7 @@ def finish(tmp_path_factory):
 
 
 @pytest.fixture
-def finished(finish, name):
+def finished(finish, name, request):
     """The run of the competition of this name, for which tests are parametrized."""
+    assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith(f"@{name}"), "no groups"
     return finish(name)
