@@ -60,8 +60,8 @@ def _charts_where_they_are_looked_at(request, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with the pages: idle processes take tests from the end, so one process starts a browser, and not all."""
-    items.sort(key=lambda item: "in_browser" not in item.path.parts)
+    """Begin with those that start a cluster or a browser, for one process: idle ones take tests from the end."""
+    items.sort(key=lambda item: item.path.name != "test_side_by_side.py" and "in_browser" not in item.path.parts)
 
 
 def be_nobody(patch, home):

@@ -159,7 +159,7 @@ def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(
 
 
 def test_an_edited_reader_is_another_training_on_ray_that_looks_at_other_images(
-    on_shades, shades, workspace, serving, cluster
+    on_shades, shades, workspace, serving, connected
 ):
     source = READER + shades.declaration.read_text().replace("augment=", "read=read,\n    augment=")
     with serving(shades):

@@ -30,6 +30,7 @@ def kaggle(shades, tmp_path, monkeypatch):
     """A local Kaggle with the shades that executes notebooks; the folder of all it knows."""
     with running(shades.served, graders([shades.competition]), tmp_path / "state", kernels=True) as url:
         monkeypatch.setenv("COMP_KAGGLE_URL", url)
+        monkeypatch.setattr(failures, "wait", lambda seconds: time.sleep(min(seconds, 0.3)))
         yield tmp_path / "state"
 
 
