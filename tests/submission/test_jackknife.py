@@ -40,7 +40,8 @@ def test_what_some_rows_have_no_score_without_has_no_known_error():
     assert error_of(lambda some: metric(targets[some], probabilities[some], "ab"), 4) == np.inf
 
 
-@settings(max_examples=8, deadline=None)
+@pytest.mark.long
+@settings(max_examples=15, deadline=None)
 @given(
     st.integers(0, 2**32),
     st.integers(30, 200),
