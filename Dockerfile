@@ -1,5 +1,5 @@
 # comp in a container, for rented machines.
-#   docker build -t comp .                      CUDA: the wheels of requirements.lock, which work without a GPU, too
+#   docker build -t comp .                      CUDA: the wheels of requirements.lock, which also work without a GPU
 #   docker build -t comp --target cpu --build-arg CPU_WHEELS=ADDRESS .    smaller; ADDRESS is that of PyTorch's CPU wheels
 #   docker run --rm -it --gpus all --ipc host -v "$PWD/home:/home/comp" -e KAGGLE_API_TOKEN comp run digits
 FROM python:3.12-slim AS base

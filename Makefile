@@ -6,10 +6,10 @@ UV := 0.13.8
 COMPETITIONS := $(subst _,-,$(notdir $(patsubst %/competition.py,%,$(wildcard competitions/*/competition.py))))
 COMP := $(BIN)/python -m comp
 ARGS ?=
-# Of the tests: one more than there are cores, because some wait for a process or a server.
+# Test workers: one more than there are cores, because some tests wait for a process or a server.
 WORKERS = $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
-# Without bytecode on disk each process would compile torch and timm anew, which takes longer than most tests.
+# Without bytecode on disk each process would compile torch and timm again, which takes longer than most tests.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -22,7 +22,7 @@ help: ## Show this list
 	@for name in $(COMPETITIONS); do \
 		printf "  %-22s%s\n" "$$name" "Download, train, predict, write the submission" "$$name-submit" "The same, and submit it"; done
 
-setup: $(VENV)/.ready ## Make the virtual environment .venv from requirements.lock
+setup: $(VENV)/.ready ## Create the virtual environment .venv from requirements.lock
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -33,16 +33,16 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-demo: setup ## The whole way, offline: handwritten digits from a Kaggle on this machine to its leaderboard
+demo: setup ## The whole flow, offline: handwritten digits from a local Kaggle to its leaderboard
 	COMP_HOME=demo COMP_KAGGLE_URL= $(COMP) run digits --submit $(ARGS)
 	@echo "open report.html in that folder; COMP_HOME=demo $(BIN)/comp board shows runs and leaderboard as a page"
-	@echo "next: make help, and a competition of your own by make new"
+	@echo "next: make help, then make new for your own competition"
 
-new: setup ## Make a competition's folder: NAME=flowers KAGGLE=its-slug [DATASET=owner/slug], or DATA=its-folder
+new: setup ## Create a competition's folder: NAME=flowers KAGGLE=its-slug [DATASET=owner/slug], or DATA=its-folder
 	@test -n "$(NAME)" || { echo "Name it: make new NAME=flowers KAGGLE=its-slug, or with DATA=its-folder" >&2; exit 2; }
 	$(COMP) new "$(NAME)" $(if $(KAGGLE),--kaggle "$(KAGGLE)") $(if $(DATASET),--dataset "$(DATASET)") $(if $(DATA),--data "$(DATA)") $(ARGS)
 
-test: setup ## Run the tests, but for the long ones and those on the real competitions' images
+test: setup ## Run the tests, except the long ones and those on the real competitions' images
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore=tests/real $(ARGS)
 
 test-long: setup ## Run the tests that start clusters, processes or notebooks, and further cases
@@ -51,10 +51,10 @@ test-long: setup ## Run the tests that start clusters, processes or notebooks, a
 test-real: setup ## Run the tests on real images (they need ../shared)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup tests/real $(ARGS)
 
-test-reliability: setup ## Run the tests of what can go wrong, of parts of one's own and of benchmarks, with all their cases
+test-reliability: setup ## Run all cases of the tests of failures, custom parts and benchmarks
 	$(BIN)/python -m pytest tests/reliability tests/open tests/benchmarks -m "full or not full" $(ARGS)
 
-test-kills: setup ## Kill two hundred runs at random, and compare what they end with (an hour or two)
+test-kills: setup ## Kill two hundred runs at random, and compare their results (an hour or two)
 	$(BIN)/python -m pytest tests/reliability/test_kills.py -m full -s $(ARGS)
 
 lint: setup ## Check style, format and types
@@ -62,14 +62,14 @@ lint: setup ## Check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup ## Mend style and format
+format: setup ## Fix style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .DEFAULT:
 	@echo "There is no target '$@': 'make help' lists all; a competition's is its name." >&2; exit 2
 
-lock: setup ## Resolve pyproject.toml anew into requirements.lock
+lock: setup ## Resolve pyproject.toml again into requirements.lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --group dev \
 		--custom-compile-command "make lock" --no-emit-index-url pyproject.toml --output-file requirements.lock
 

@@ -1,4 +1,4 @@
-"""How long comp and fastai take to train and predict the same images with the same network, by turns.
+"""The time that comp and fastai take to train and predict the same images with the same network, by turns.
 
 python -m benchmarks.against_fastai dogs-vs-cats --size 128
 
@@ -28,16 +28,16 @@ from comp.runs import Workspace
 from comp.training.launching import SPINS
 
 MISSING = (
-    "fastai is not installed, and it is no part of comp; install it beside comp for this comparison, and only for it: "
+    "fastai is not installed, and comp does not need it; install it beside comp for this comparison only: "
     "`.venv/bin/uv pip install --python .venv/bin/python 'fastai==2.8.*'`."
 )
-SPINNING = {"GOMP_SPINCOUNT": SPINS}  # as the command `comp` sets it by itself
+SPINNING = {"GOMP_SPINCOUNT": SPINS}  # as the command `comp` sets it
 Found = dict[str, list[Measured]]
 
 
 @dataclass(frozen=True)
 class Side:
-    """One of those that are compared: a module of this folder, what its task differs in, and its environment."""
+    """One side of the comparison: a module of this folder, its changes to the task, and its environment."""
 
     name: str
     module: str
@@ -45,7 +45,6 @@ class Side:
     settings_of_comp: bool = False
 
     def measure(self, task: Task, folder: Path) -> Measured:
-        """Do the task in a fresh process."""
         given, found = folder / "task.json", folder / "measured.json"
         own = replace(task, workers=self.workers, settings_of_comp=self.settings_of_comp)
         given.write_bytes(TypeAdapter(Task).dump_json(own))
@@ -64,16 +63,16 @@ SIDES = (*FASTAI, TUNED, COMP)
 
 
 def compare(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A competition that was downloaded.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A downloaded competition.")],
     backbone: Annotated[str, typer.Option(help="A timm model, or local-dir:PATH.")] = "mobilenetv2_100.ra_in1k",
-    size: Annotated[int, typer.Option(min=32, help="Of the images, in pixels.")] = 128,
+    size: Annotated[int, typer.Option(min=32, help="Image size in pixels.")] = 128,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 32,
-    images: Annotated[int, typer.Option(min=64, help="That train; at most half as many validate.")] = 512,
-    epochs: Annotated[int, typer.Option(min=1, help="Of all layers, one cycle.")] = 3,
-    views: Annotated[list[int], typer.Option(min=1, help="Of each image in prediction.")] = [5],  # noqa: B006
+    images: Annotated[int, typer.Option(min=64, help="Training images; at most half as many validate.")] = 512,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of all layers, in one cycle.")] = 3,
+    views: Annotated[list[int], typer.Option(min=1, help="Views of each image in prediction.")] = [5],  # noqa: B006
     rounds: Annotated[int, typer.Option(min=1)] = 3,
     recipe: Annotated[
-        str | None, typer.Option(help="Instead: all images, by this recipe of comp and by fastai's fine_tune(1).")
+        str | None, typer.Option(help="Instead, train all images by this recipe of comp and by fastai's fine_tune(1).")
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write all numbers.")] = None,
 ) -> None:
@@ -112,9 +111,9 @@ def task_for(
     views: Sequence[int],
     recipe: str | None = None,
 ) -> Task:
-    """The same for all sides: rows of comp's split, and comp's ways to augment images.
+    """The task of all sides: rows of comp's split, with comp's augmentations.
 
-    Raises OverrideError for a competition whose images fastai would not be given in the same way.
+    Raises OverrideError for a competition whose images can't be given to fastai in the same way.
     """
     from comp.console import Console
     from comp.runs.resolve import Choices, Experiment
@@ -154,7 +153,7 @@ def task_for(
 
 
 def as_table(found: Found) -> list[str]:
-    """Lines of Markdown: of each side the median seconds, the fewest and the most, and comp's share of the others'."""
+    """Lines of Markdown: each side's median, fewest and most seconds, and comp's median as a share of the others'."""
     views = list(found[COMP.name][0].predicting)
     heads = ["", "an epoch", "training", *(f"predicting, {number} views" for number in views), "log loss"]
     lines = [_row(heads), _row(["---"] * len(heads))]
@@ -178,7 +177,7 @@ def _times(rounds: Sequence[Measured]) -> list[list[float]]:
 
 
 def _losses(rounds: Sequence[Measured]) -> str:
-    """By the number of views; of fastai the median of rounds, which differ."""
+    """The log loss for each number of views: the median of the rounds, which differ for fastai."""
     return ", ".join(f"{median(measured.log_loss[views] for measured in rounds):.3f}" for views in rounds[0].log_loss)
 
 

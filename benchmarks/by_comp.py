@@ -1,4 +1,4 @@
-"""A task as comp does it: the steps of `comp train` and `comp predict`, without the run folder."""
+"""The task done by comp: the steps of `comp train` and `comp predict`, without the run folder."""
 
 import sys
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def measure(task: Task) -> Measured:
     training, validating = map(np.array, task.rows)
     targets = prepared.tables.targets[validating]
     predicting, losses = {}, {}
-    # Nothing is found in a cache that fastai would have to compute.
+    # An empty cache: fastai has to compute everything as well.
     with TemporaryDirectory(dir=workspace.cache) as cache:
         images = replace(prepared.images, cache=Path(cache))
         prepared = replace(prepared, training=training, validating=validating, images=images)

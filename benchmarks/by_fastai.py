@@ -1,4 +1,4 @@
-"""A task as fastai's documentation does it: ImageDataLoaders, vision_learner, fit_one_cycle or fine_tune, tta."""
+"""The task done as in fastai's documentation: ImageDataLoaders, vision_learner, fit_one_cycle or fine_tune, tta."""
 
 import sys
 from time import perf_counter
@@ -45,9 +45,9 @@ def measure(task: Task) -> Measured:
 def loaders_of(
     table: pd.DataFrame, augment: Task | Viewpoint, size: int, batch_size: int, workers: int = 0, tags: bool = False
 ) -> Any:
-    """Of a table with ``path``, ``label`` and ``validates``; tags have a semicolon between them.
+    """The loaders of a table with ``path``, ``label`` and ``validates``; tags are separated by semicolons.
 
-    Images are augmented as comp's, but for the perspective that fastai would also change by itself: it costs time.
+    Images are augmented as by comp, without fastai's default change of perspective, which costs time.
     """
     return ImageDataLoaders.from_df(
         table.assign(path=[path.lstrip("/") for path in table["path"]]),
@@ -71,7 +71,7 @@ def loaders_of(
 
 
 def _timed_epochs(learner: Any) -> list[float]:
-    """The seconds of each epoch that it will train, without its validation."""
+    """The seconds of each epoch, without validation; filled while the learner trains."""
     seconds: list[float] = []
     learner.add_cb(
         Callback(

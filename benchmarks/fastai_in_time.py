@@ -2,7 +2,7 @@
 
 python -m benchmarks.fastai_in_time dogs-vs-cats --backbone local-dir:WEIGHTS --minutes 30
 
-Beside it stands `comp run NAME --recipe strong --time 30m`. fastai is given what favours it: comp's augmentations, the
+Compare it with `comp run NAME --recipe strong --time 30m`. fastai gets every advantage: comp's augmentations, the
 backbone's native size, as many epochs as fit, test-time augmentation, and comp's post-processing of its predictions.
 """
 
@@ -26,10 +26,10 @@ VIEWS = 4
 
 
 def score_in_time(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A competition that was downloaded.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A downloaded competition.")],
     backbone: Annotated[str, typer.Option(help="A timm model, or local-dir:PATH.")] = "mobilenetv2_100.ra_in1k",
-    minutes: Annotated[float, typer.Option(min=1, help="That it may train and predict.")] = 30,
-    seed: Annotated[int, typer.Option(help="Of comp's split, and of fastai.")] = 0,
+    minutes: Annotated[float, typer.Option(min=1, help="Time to train and predict.")] = 30,
+    seed: Annotated[int, typer.Option(help="Seed of comp's split and of fastai.")] = 0,
 ) -> None:
     """Train with fastai for a given time, and score it."""
     competition = competition_named(name, REPOSITORY_COMPETITIONS)
@@ -43,9 +43,9 @@ def score_in_time(
 
 
 def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, list[str], int, float]:
-    """Of the validation images (N, C), their classes, the epochs that fit, and the seconds they took.
+    """The predictions for the validation images (N, C), their classes, the epochs that fit, and the seconds taken.
 
-    How long an epoch takes is measured before, which is not counted.
+    An epoch's duration is measured before, outside the counted time.
     """
     from fastai.vision.all import set_seed
 
@@ -54,7 +54,7 @@ def _predictions(prepared: Prepared, seconds: float, seed: int) -> tuple[Any, li
     began = perf_counter()
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(1)
-        # That was an epoch of the head and one of all layers.
+        # One epoch of the head and one of all layers.
         first = perf_counter() - began
         learner.freeze()
         frozen = _seconds(lambda: learner.fit_one_cycle(1))

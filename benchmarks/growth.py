@@ -1,13 +1,13 @@
-"""How time and memory grow with rows and classes: of each step of a training on synthetic competitions.
+"""The growth of time and memory with rows and classes, for each step of a training on synthetic competitions.
 
 python -m benchmarks.growth --json growth.json --plot docs/growth.svg
 
 The images are 40 x 32 JPEGs, links to 256 files. Each step runs in a process of its own. The data check is measured
-three times: when nothing is known of the files; when all is, but for which images look alike, each having been given
-bytes and looks of its own; and when that is known as well, as it is wherever a training starts. A start is everything
-from before its process until the first optimizer step; predictions and the submission are written of as many images as
-are labelled. Memory is the process's peak, and what of it came on top of importing and of the step's input; of reading
-images, the most that one of two processes has for itself.
+three times: with no file known; with all known except the near-duplicates, after each file was given its own bytes and
+looks; and with everything known, as when a training starts. A start lasts from before its process until the first
+optimizer step. Predictions and the submission are written for as many images as are labelled. Memory is the process's
+peak, and the part of it on top of imports and the step's input; for reading images, the larger private memory of two
+processes.
 """
 
 import json
@@ -27,7 +27,7 @@ from benchmarks.growth_steps import MOST_VALUES, Measured
 from benchmarks.synthetic import Synthetic
 
 ROW = "{:<24}{:>9}{:>9}{:>10}{:>10}{:>10}"
-# As they are named in the table, and the measured step; in the order in which one leaves what the next one finds.
+# Names in the table, and the steps they measure; each step finds what the previous ones left.
 STEPS = {
     "importing": "importing",
     "labels": "labels",
@@ -45,7 +45,7 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Point:
-    """What a step took with so many rows and classes: seconds, MB of memory at most, and MB on top of its input."""
+    """The cost of a step for its rows and classes: seconds, peak MB of memory, and MB on top of its input."""
 
     step: str
     rows: int
@@ -56,15 +56,15 @@ class Point:
 
 
 def main(
-    rows: Annotated[list[int], typer.Option(min=1, help="Labelled images; may be given several times.")] = [  # noqa: B006
+    rows: Annotated[list[int], typer.Option(min=1, help="Labelled images; repeatable.")] = [  # noqa: B006
         10_000,
         100_000,
         1_000_000,
     ],
-    classes: Annotated[list[int], typer.Option(min=2, help="May be given several times.")] = [120, 5000],  # noqa: B006
-    place: Annotated[Path | None, typer.Option(help="For the files: of a million rows, 1 GB and more.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Keep what was measured.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="A picture of time and memory against rows.")] = None,
+    classes: Annotated[list[int], typer.Option(min=2, help="Classes; repeatable.")] = [120, 5000],  # noqa: B006
+    place: Annotated[Path | None, typer.Option(help="Folder for the files: 1 GB and more for a million rows.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the measurements to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Plot time and memory against rows to this file.")] = None,
 ) -> None:
     """Print a row for each step, number of rows and number of classes."""
     print(ROW.format("step", "rows", "classes", "seconds", "peak MB", "added MB"))
@@ -86,14 +86,14 @@ def draw(points: Sequence[Point], picture: Path) -> None:
     from matplotlib import pyplot as plt
 
     frame = pd.DataFrame([asdict(point) for point in points])
-    # For the others the images are not checked again.
+    # For other numbers of classes the images are not checked again.
     frame = frame[(frame["classes"] == points[0].classes) & (frame["step"] != "importing")]
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "growth", "font.size": 9})
     figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for panel, value, unit in zip(panels, ("seconds", "added"), ("seconds", "MB beside the input"), strict=True):
         for number, (step, of_step) in enumerate(frame.groupby("step", sort=False)):
             if step == "a reading process" and value == "seconds":
-                continue  # of as many images, whatever the rows
+                continue  # the number of images read is the same for all rows
             panel.loglog(of_step["rows"], of_step[value].clip(lower=1e-3), marker=".", color=f"C{number}", label=step)
         edges = frame["rows"].agg(["min", "max"]).to_numpy()
         least = frame[value].quantile(0.25) or 1.0
@@ -108,7 +108,7 @@ def draw(points: Sequence[Point], picture: Path) -> None:
 
 
 def measure(rows: Iterable[int], classes: Iterable[int], place: Path | None = None) -> Iterator[Point]:
-    """Each step with each number of rows and classes, on files that are removed afterwards."""
+    """Measure each step with each number of rows and classes, on files that are removed afterwards."""
     for count in rows:
         with tempfile.TemporaryDirectory(dir=place) as folder:
             for number in classes:
@@ -118,7 +118,7 @@ def measure(rows: Iterable[int], classes: Iterable[int], place: Path | None = No
 
 
 def _steps(made: Synthetic) -> Iterator[Point]:
-    """The images are checked for the first number of classes, and are the same for the others."""
+    """Measure each step; the images are checked only for the first number of classes, as all share them."""
     imported, screened = 0.0, made.screened.exists()
     for name, step in STEPS.items():
         if screened and name.startswith("data check"):
@@ -129,7 +129,7 @@ def _steps(made: Synthetic) -> Iterator[Point]:
             continue
         found = _in_a_process(step, made)
         imported = found.most if step == "importing" else imported
-        # Each starts from the memory that its input takes; a start from nothing, and the processes read for themselves.
+        # Memory on top of the input; for a start on top of imports; all of a reading process's private memory.
         before = {"start": imported, "workers": 0.0}.get(step, found.before)
         yield Point(name, made.rows, made.classes, found.seconds, found.most, found.most - before)
 

@@ -1,4 +1,4 @@
-"""One step of a training, measured in this process: what it takes, and the memory that comes on top of what is there.
+"""One step of a training, measured in this process: its time, and the memory before and during it.
 
 python -m benchmarks.growth_steps STEP FOLDER ROWS CLASSES BEGAN
 """
@@ -23,14 +23,14 @@ from comp.cli import OBJECTS
 from comp.console import Console
 from comp.training.launching import spin_little
 
-# Values that an array of probabilities may have here: 4 bytes each, and as many again for what is made of them.
+# Most values in an array of probabilities here: 4 bytes each, and as many again for its copies.
 MOST_VALUES = 250_000_000
 BATCHES, WORKERS = 200, 2
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a step took: seconds, and MB of memory: before it, at most meanwhile; of the step's own what it says."""
+    """The cost of a step: seconds, and MB of memory before it and at most during it, or as the step itself reports."""
 
     seconds: float
     before: float
@@ -67,8 +67,6 @@ def splitting(made: Synthetic) -> Step:
 
 
 def importing(_: Synthetic) -> Step:
-    """What a start imports."""
-
     def imported() -> None:
         from comp import runner  # noqa: F401
         from comp.training import prepared, resuming  # noqa: F401
@@ -77,7 +75,7 @@ def importing(_: Synthetic) -> Step:
 
 
 def start(made: Synthetic) -> Step:
-    """What `comp train` does until an optimizer step was taken."""
+    """`comp train` until the first optimizer step."""
     from comp import runner
     from comp.data import data_check
     from comp.runs.resolve import Choices
@@ -89,7 +87,7 @@ def start(made: Synthetic) -> Step:
 
             def read_and_end_after_a_step(*arguments: Any) -> Any:
                 tables = read(*arguments)
-                # Only now, as torch is not imported before.
+                # Imported only now, because the data are read before torch is imported.
                 from comp.training.learner import Learner
 
                 take = Learner.step
@@ -115,7 +113,7 @@ def shuffling(made: Synthetic) -> Step:
 
 
 def workers(made: Synthetic) -> Step:
-    """Reading with processes beside a start; gives the private memory of each in MB."""
+    """Reading images in processes; returns the largest private memory of one in MB."""
     from comp.data.data_check import checked_tables
     from comp.data.loading import ImageEpochs
     from comp.runs.resolve import Choices, Experiment
@@ -173,7 +171,7 @@ STEPS = {
 
 
 def probabilities(made: Synthetic) -> Any:
-    """(rows, classes) in single precision, as a network gives them."""
+    """Probabilities (rows, classes) in single precision, as from a network."""
     rng = np.random.default_rng(0)
     drawn = rng.random((made.rows, made.classes), np.float32)
     drawn /= drawn.sum(axis=1, keepdims=True)
@@ -191,12 +189,12 @@ def quiet() -> Console:
 
 
 def memory(field: str) -> float:
-    """MB that this process has (VmRSS), or had at most (VmHWM)."""
+    """The MB of this process: current (VmRSS) or peak (VmHWM)."""
     return _of(Path("/proc/self/status"), field)
 
 
 def private(process: int | None) -> float:
-    """MB of a process that it shares with no other."""
+    """The MB of a process that it shares with no other."""
     rollup = Path(f"/proc/{process}/smaps_rollup")
     return _of(rollup, "Private_Clean") + _of(rollup, "Private_Dirty")
 
@@ -208,11 +206,11 @@ def _of(file: Path, field: str) -> float:
 
 def measured(name: str, made: Synthetic, began: float) -> Measured:
     step = STEPS[name](made)
-    # Later peaks only.
+    # Reset the peak.
     Path("/proc/self/clear_refs").write_text("5")
     before, ready = memory("VmRSS"), time.monotonic()
     found = step()
-    # A start is counted from before its process.
+    # A start counts from before its process.
     seconds = time.monotonic() - (began if name == "start" else ready)
     return Measured(seconds, before, found if isinstance(found, float) else memory("VmHWM"))
 

@@ -1,12 +1,11 @@
-"""How long `comp` takes to start: until `comp --help` has ended, and until a training has taken its first step.
+"""The time that `comp` takes to start: until `comp --help` has ended, and until a training's first step.
 
 python -m benchmarks.starting digits --recipe quick
 
-Each command runs in a fresh process, with a terminal of its own. Seconds are counted from before the process is
-started: of --help until it has ended; of a training until its bar shows a step of the first stage, which by then is
-a tenth of a second old at most, and then it is killed. Its data and caches are those of COMP_HOME, and its runs go to
-a folder that is removed. Processor seconds are those of the whole process until then; on a machine that others use
-too they say more than the clock does.
+Each command runs in a fresh process with its own terminal. Seconds count from before the process starts: for --help
+until it has ended; for a training until its progress bar shows a step of the first stage, at most a tenth of a second
+later, when it is killed. Its data and caches are those of COMP_HOME, and its runs go to a temporary folder. Processor
+seconds are those of the whole process; on a shared machine they say more than the clock does.
 """
 
 import os
@@ -28,24 +27,24 @@ from comp.errors import CompError
 from comp.runs import Workspace
 
 STEP = re.compile(r"training[^\n]*?\s[1-9]\d*/\d+")
-# Colours, and movements of the cursor.
+# Colours and cursor movements.
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ROW = "{:>9}{:>19}  {}"
 
 
 @dataclass(frozen=True)
 class Start:
-    """One start, in seconds: by the clock, and of the processors."""
+    """The seconds of one start: by the clock, and of the processors."""
 
     seconds: float
     processor: float
 
 
 def main(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A competition whose data were downloaded.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A downloaded competition.")],
     recipe: str = "standard",
     backbone: str | None = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often; one more, that isn't counted, fills caches.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Starts of each command, after one to fill caches.")] = 5,
 ) -> None:
     """Print the median of each command's starts, taken by turns."""
     chosen = [] if backbone is None else ["--backbone", backbone]
@@ -58,7 +57,7 @@ def main(
 
 
 def start(*arguments: str) -> Start:
-    """Start a command, until a step shows or it ends. Raises CompError where a training ends without a step."""
+    """Run a command until a step shows or it ends. Raises CompError where a training ends without a step."""
     workspace = Workspace.from_environment().folder
     with tempfile.TemporaryDirectory() as folder:
         for name in ("data", "cache"):
@@ -86,7 +85,7 @@ def _timed(command: Sequence[str], environment: Mapping[str, str]) -> Start:
 
 
 def _read(descriptor: int) -> str:
-    """What comes next; nothing once the process has ended, which a terminal calls an error."""
+    """The next output; "" once the process has ended, which a terminal reports as an error."""
     try:
         return os.read(descriptor, 65536).decode(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Synthetic competitions of any number of rows: tiny images, few files under many names."""
+"""Synthetic competitions with any number of rows: tiny images, few files under many names."""
 
 import os
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ from comp import (
 from comp.data.file_facts import THUMBNAIL
 from comp.runs import Workspace
 
-# Names of one file are links to it, of which ext4 takes 65,000.
+# Images are hard links to these files; ext4 allows 65,000 links to a file.
 FILES = 256
 WIDTH, HEIGHT = 40, 32
-# Of so many classes a competition asks for the class, not for a column of each.
+# With more classes the submission has the class, not a column for each.
 MOST_COLUMNS = 1000
 AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """A competition of so many labelled images, with a tenth as many to predict, below ``folder``."""
+    """A competition of ``rows`` labelled images, and a tenth as many test images, below ``folder``."""
 
     folder: Path
     rows: int
@@ -48,7 +48,7 @@ class Synthetic:
 
     @property
     def names(self) -> list[str]:
-        """Of the classes, in order."""
+        """The names of the classes, in order."""
         return [f"class {number:05d}" for number in range(self.classes)]
 
     @property
@@ -76,7 +76,7 @@ class Synthetic:
         )
 
     def make(self) -> None:
-        """Labels and sample; the images where they aren't yet, as they are the same whatever the classes."""
+        """Write labels and sample submission; and the images once, which are the same for all numbers of classes."""
         data = self.workspace.data(self.competition.name)
         if not data.is_dir():
             make_images(data, {"train": self.rows, "test": self.tests})
@@ -95,9 +95,9 @@ class Synthetic:
             file.writelines(f"{name},{value}\n" for name in named(rows))
 
     def tell_apart(self) -> None:
-        """Give each row of the table of facts bytes and looks of its own, as other files would have.
+        """Give each row of the table of facts its own bytes and looks, as if the files were different.
 
-        One in a hundred stays a copy of another, and as many look nearly like another.
+        One row in a hundred stays a copy of another, and as many look nearly like another.
         """
         known = pa.ipc.open_file(str(self.screened)).read_all()
         rng = np.random.default_rng(0)
@@ -124,7 +124,7 @@ def named(rows: int) -> list[str]:
 
 
 def make_images(folder: Path, parts: dict[str, int]) -> None:
-    """So many JPEGs in a folder of each part, links to a few files."""
+    """Make a folder for each part with its number of JPEGs, links to a few files."""
     rng = np.random.default_rng(0)
     files = folder / "files"
     files.mkdir(parents=True)

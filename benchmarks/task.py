@@ -1,4 +1,4 @@
-"""What each library is given to do in a process of its own, and what is measured of it; both as JSON."""
+"""The task that each library does in its own process, and the measurements; both as JSON."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from pydantic import TypeAdapter
 
 @dataclass(frozen=True)
 class Task:
-    """Train a classifier of these images, and predict those that validate.
+    """Train a classifier of these images, and predict the validation images.
 
-    backbone: a timm model, or ``local-dir:PATH``. pretrained: with its weights. recipe: of comp.
-    rows: of comp's table, those that train and those that validate. paths, labels, validates: the same images, for who
-    doesn't know that table.
-    size: of the images, in pixels. epochs: of all layers; None trains by comp's recipe or by fastai's ``fine_tune``.
-    learning_rate: the peak of the head's; the first layers' is a hundredth.
-    views: in how many views each image is predicted, the plain one included; once for each number.
-    flips, max_zoom, max_rotation, max_light: how images are augmented, see `comp.declare.viewpoint.Viewpoint`.
-    workers: processes that read for fastai. settings_of_comp: whether fastai is given, too, what comp sets by itself.
+    backbone: a timm model, or ``local-dir:PATH``. pretrained: with its weights. recipe: comp's recipe.
+    rows: the training and the validation rows of comp's table. paths, labels, validates: the same images, for libraries
+    without that table.
+    size: image size in pixels. epochs: for all layers; None trains by comp's recipe or by fastai's ``fine_tune``.
+    learning_rate: the head's peak; the first layers' is a hundredth.
+    views: the numbers of views to predict each image in, the plain view included.
+    flips, max_zoom, max_rotation, max_light: the augmentations, see `comp.declare.viewpoint.Viewpoint`.
+    workers: fastai's reading processes. settings_of_comp: fastai gets the settings that comp makes itself.
     """
 
     competition: str
@@ -49,10 +49,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Measured:
-    """What it took, in seconds, and what came of it.
+    """The seconds that a task took, and its result.
 
-    epochs: each without its validation. training: all of it, with what is done before its first epoch and with
-    validation. predicting, log_loss: of the images that validate, by the number of views.
+    epochs: without validation. training: all of it, including the time before the first epoch and validation.
+    predicting, log_loss: of the validation images, by the number of views.
     """
 
     setting: dict[str, str]
@@ -63,7 +63,7 @@ class Measured:
 
 
 def answer(measure: Callable[[Task], Measured], arguments: Sequence[str]) -> None:
-    """Do the task in the file that is named first, and write what was measured to the second."""
+    """Do the task in the first file, and write the measurements to the second."""
     task, measured = map(Path, arguments)
     found = measure(TypeAdapter(Task).validate_json(task.read_bytes()))
     measured.write_bytes(TypeAdapter(Measured).dump_json(found))

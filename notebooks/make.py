@@ -1,4 +1,4 @@
-"""Writes the notebooks to fork for Kaggle and Colab: the cells of docs/from-python.md behind one that sets comp up.
+"""Write the notebooks to fork for Kaggle and Colab: the cells of docs/from-python.md, after cells that set up comp.
 
 python notebooks/make.py
 """
@@ -16,21 +16,21 @@ SECRETS = {
     "colab": ("from google.colab import userdata", "userdata.get"),
 }
 INTRODUCTION = {
-    "kaggle": "Fork this notebook, switch the internet and a GPU on in its settings, and run it from the top.",
-    "colab": "Save a copy in Drive, choose a GPU as runtime type, and run it from the top.",
+    "kaggle": "Fork this notebook, turn on internet and a GPU in its settings, and run it from the top.",
+    "colab": "Save a copy in Drive, choose a GPU runtime, and run it from the top.",
 }
 SETUP = """REPOSITORY = "https://github.com/YOUR-NAME/comp.git"  # your fork
 !git clone --quiet --depth 1 {REPOSITORY} comp
 %cd comp
 %pip install --quiet --editable ."""
-TOKEN = """# For a competition at Kaggle; the digits below need none. Keep the token as the secret KAGGLE_API_TOKEN.
+TOKEN = """# Only for a competition at Kaggle, not for the digits below. Store the token as the secret KAGGLE_API_TOKEN.
 # import os
 # {imported}
 # os.environ["KAGGLE_API_TOKEN"] = {get}("KAGGLE_API_TOKEN")"""
 
 
 def notebook(where: str) -> str:
-    """The notebook for ``kaggle`` or ``colab``, as its file has it."""
+    """The notebook for ``kaggle`` or ``colab``, as the text of its file."""
     imported, get = SECRETS[where]
     cells = [
         new_markdown_cell(f"# comp, step by step\n\n{INTRODUCTION[where]}"),

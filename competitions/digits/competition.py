@@ -1,4 +1,4 @@
-"""Digits: which digit was written by hand? Accuracy. Served by the local Kaggle, it needs no network.
+"""Digits: which digit is it? Accuracy. The local Kaggle serves it, without a network.
 
 make demo
 """

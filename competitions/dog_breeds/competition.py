@@ -9,7 +9,7 @@ BACKBONES = ["mobilenetv2_100.ra_in1k", "tf_efficientnet_lite2.in1k", "tf_effici
 
 
 def head(size: str, backbone: str = BACKBONES[0]) -> Recipe:
-    """The photographs are ImageNet's own, so the head starts from its classifier, and stays near it."""
+    """The photographs come from ImageNet, so the head starts from its classifier, and stays near it."""
     return Recipe(
         backbone=backbone,
         head="pretrained",

@@ -6,7 +6,7 @@ make planet
 from comp import Competition, CsvLabels, Ensemble, KaggleDataset, Recipe, Stage, TagNames, TestImages, top_down
 
 BACKBONE = "mobilenetv2_100.ra_in1k"
-# Not solved by L-BFGS: after that, losses are lower but F2 is as well.
+# Not solved by L-BFGS, which makes losses lower but F2 worse.
 head = Stage(
     size="native", train="head", cached=True, views=2, schedule="one_cycle", cycle_length=20, learning_rate=1e-3
 )
@@ -53,7 +53,7 @@ competition = Competition(
     test=TestImages("planet/planet/test-jpg", suffix=".jpg"),
     submission=TagNames(" "),
     sample_submission="sample_submission_v2.csv",
-    augment=top_down(max_zoom=1, max_rotation=0, max_light=0),  # the eight symmetries alone: with more, F2 falls
+    augment=top_down(max_zoom=1, max_rotation=0, max_light=0),  # only the eight symmetries: more lowers F2
     layer_lr_ratio=3,
     metric="mean_f2",
     recipes={"quick": quick, "standard": standard, "strong": strong},
