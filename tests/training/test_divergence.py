@@ -80,7 +80,7 @@ def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(begin, tra
     training.finish()
     record = training.run.record("trained")
     assert record["stages"][0]["cycles"] == record["diverged"][0]["cycles_kept"] == 2
-    assert "the weights of the end of cycle 2 are restored" in capsys.readouterr().out
+    assert "the weights from the end of cycle 2 are restored" in capsys.readouterr().out
     assert weights(training.run) == weights(train(replace(stage, cycles=2)))
     # Of the last three cycles the second is the run's own weights now, and the third was never there.
     assert record["snapshots"] == []

@@ -161,7 +161,7 @@ def of_shares(logits, targets):
     [
         (of_classes, {"mixed": True}, r"targets \(\d+, 3\), shares of classes \(B, C\), as batches are mixed"),
         (of_classes, {"mixed": False, "taught": True}, r"targets \(\d+, 3\), shares .* as a teacher gives them"),
-        (of_shares, {"mixed": True}, r"targets \(\d+,\), classes of images that validate"),
+        (of_shares, {"mixed": True}, r"targets \(\d+,\), classes of validation images"),
         (of_shares, {"mixed": False}, r"targets \(\d+,\)\."),
     ],
 )

@@ -325,7 +325,7 @@ def test_a_run_is_not_gone_on_with_by_another_split(head, workspace, killed, tra
     for name in ("split_of", "folds_of"):
         draw = getattr(prepared, name)
         monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77))
-    with pytest.raises(RunError, match="was begun with other images to validate"):
+    with pytest.raises(RunError, match="was begun with other validation images"):
         runner.resume(head, stopped, workspace, Console())
     assert goes_on_with(head, folds=folds, fold=folds) != stopped
 
