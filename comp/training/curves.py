@@ -117,7 +117,7 @@ def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], titl
 
 
 def without_outliers(smoothed: Array) -> tuple[float, float]:
-    """The range of losses to draw, up to a little above the start: the divergence at the end would flatten the curve."""
+    """The range of losses to draw, up to a little above the start: divergence at the end would flatten the curve."""
     low, high = float(smoothed.min()), float(smoothed[: max(len(smoothed) // 4, 1)].max())
     margin = 0.1 * (high - low) or 0.1
     return low - margin, high + 2 * margin

@@ -25,7 +25,7 @@ from comp.files import alone, write_text
 
 Features = npt.NDArray[np.float32]
 
-# Features that were unused for this long may be removed to make room for others.
+# Maps that were unused for this long may be removed to make room for others.
 IDLE_SECONDS = 6 * 3600.0
 # The most work, in seconds, that a computation loses when it is killed.
 MARK_SECONDS = 10.0
