@@ -286,7 +286,7 @@ def _must_be_known(name: str, *, pretrained: bool) -> None:
     if architecture not in timm.list_models():
         raise unknown(name)
     if pretrained and tag and name not in (known := timm.list_pretrained(f"{architecture}.*")):
-        there = f"there are {', '.join(known)}." if known else "there are none; let `pretrained` be False."
+        there = f"there are {', '.join(known)}." if known else "there are none; set `pretrained` to False."
         raise BackboneError(f"timm knows no weights {tag!r} of {architecture!r}; {there}")
 
 

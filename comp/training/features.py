@@ -165,7 +165,7 @@ def complete(path: Path, shape: tuple[int, ...], compute: Callable[[int], Iterab
                 raise
         if done != shape[0]:
             mark.unlink(missing_ok=True)
-            raise ValueError(f"{done} rows of features were computed, but {shape[0]} were announced")
+            raise ValueError(f"{done} rows of features were computed, but {shape[0]} were expected")
         part.replace(path)
     finally:
         if not _marked(mark, part, len(header), shape):

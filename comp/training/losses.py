@@ -148,7 +148,7 @@ def _must_be_a_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, targe
         )
     if _follows_from_more_than(logits, found):
         raise DeclarationError(
-            f"{named} has parameters, which would never be trained; what learns belongs in the `head`, whose "
+            f"{named} has parameters, which would never be trained; put learned layers in the `head`, whose "
             "forward is given the features, and a margin in the loss, which knows the targets."
         )
 
@@ -247,7 +247,7 @@ def _mixed_by(own: Callable[..., Any], images: Tensor, targets: Tensor) -> tuple
     if not isinstance(found, tuple) or [isinstance(part, Tensor) and tuple(part.shape) for part in found] != shapes:
         given = "images {} and targets {}".format(*shapes)
         raise DeclarationError(
-            f"Recipe: `mixing` {short_name(own)} should return {given}, tensors as it is given them."
+            f"Recipe: `mixing` {short_name(own)} should return {given}, tensors of the shapes that it is given."
         )
     mixed, shares = found
     return mixed.float(), shares.float()

@@ -220,7 +220,7 @@ def _untrained(
         model = build_classifier(recipe, prior, tables.depth.channels, columns, column_dropout)
     if recipe.head == "pretrained" and model.own_classifier == (None,):
         raise BackboneError(
-            f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'linear'."
+            f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; choose 'linear'."
         )
     objective = Objective(
         recipe.loss or loss_of(recipe, competition.target),

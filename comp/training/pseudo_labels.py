@@ -68,8 +68,8 @@ def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: R
     chosen = teacher if unaware is None else unaware
     if ranked := next((run for run in _with_members(chosen) if run.record("config").get("how") == "ranks"), None):
         raise OverrideError(
-            f"{ranked.name} averages ranks, which are no probabilities to learn; name another teacher, as "
-            f"`comp ensemble {' '.join(ranked.members)} --how mean` makes one."
+            f"{ranked.name} averages ranks, which are no probabilities to learn; name another teacher, such as "
+            f"one made by `comp ensemble {' '.join(ranked.members)} --how mean`."
         )
     (member,) = read_members([chosen])
     table = tables.test[tables.readable]
@@ -88,14 +88,12 @@ def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: R
         raise OverrideError(
             f"{chosen.name} is confident of no test image with `teacher_confidence` {confidence:g}; set a lower one."
         )
-    which = f", of which it is {confidence:.0%} confident," if confidence else ""
-    lines = [
-        f"{confident.sum()} of {len(confident)} test images{which} are learned from as {chosen.name} predicts them"
-    ]
+    which = f": those of which it is {confidence:.0%} confident" if confidence else ""
+    lines = [f"{confident.sum()} of {len(confident)} test images are pseudo-labelled by {chosen.name}{which}"]
     if validates and unaware is None:
         lines.append(
-            f"{teacher.name} learned from images that validate here, so validation scores are too good; the "
-            "leaderboard tells what it gains"
+            f"{teacher.name} learned from images that validate here, so validation scores are too good; only the "
+            "leaderboard shows the gain"
         )
     return PseudoLabels(teacher, table, torch.from_numpy(probabilities), confident.nonzero()[0], lines)
 

@@ -82,7 +82,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         elif changed := _changed_source(before, config):
             notes.append(f"{changed} changed since {run.name}, so this is a new run{how}")
         elif finished:
-            notes.append(f"{run.name} is the same training, finished; this is another run of it")
+            notes.append(f"{run.name} is the same training, finished; this is a new run of it")
         elif _splits_as(run, prepared):
             with run.held() as alone:
                 # The process that held it may just have finished it.
@@ -207,7 +207,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
     viewpoint = competition.augment
     if viewpoint.pipeline is not None and not any(augments(viewpoint, stage) for stage in recipe.stages):
         yield (
-            "`augment` has a `pipeline` of its own, but no training image goes through it: all stages are cached in "
+            "`augment` has a custom `pipeline`, but no training image goes through it: all stages are cached in "
             "fixed views; raise their `views`, or leave out `cached`"
         )
     yield from tables.notes
@@ -238,7 +238,7 @@ def _resume(prepared: Prepared, run: Run, console: Console) -> Training:
     if run.trained:
         run.last.unlink(missing_ok=True)
         done = "predicted" if run.predicted else "trained"
-        console.say(f"resuming {run.name}, which is the same and was {done} before")
+        console.say(f"resuming {run.name}, the same training, {done} before")
         return training
     state = load_state(run.last)
     if state is None:

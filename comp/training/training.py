@@ -186,9 +186,9 @@ class Training:
         if stage.schedule == "lbfgs" and learner.solved is not None:
             # Rank 0 decides for all processes.
             self.unexplained = from_main(learner.solved.unexplained)
-            share = "" if self.unexplained is None else f", and leaves {self.unexplained:.2%} of the loss of guessing"
+            share = "" if self.unexplained is None else f", which leaves {self.unexplained:.2%} of the loss of guessing"
             strength = learner.solved.strength
-            self.console.detail(f"by cross-validation the head is regularised by {strength:.2g}{share}")
+            self.console.detail(f"cross-validation chose a regularisation of {strength:.2g} for the head{share}")
         self.fitted.append(as_trained)
         self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
 
