@@ -40,7 +40,7 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Expectations:
-    """What a backbone's weights expect of images."""
+    """The preprocessing that a backbone's weights expect."""
 
     interpolation: str
     mean: tuple[float, ...]
@@ -101,7 +101,7 @@ class Classifier(nn.Module):
         return activations.permute(0, 3, 1, 2) if last else activations
 
     def joined(self, features: Tensor, columns: Tensor | None = None) -> Tensor:
-        """The head's inputs: features (B, ...) with columns (B, K), or without any with means and no category."""
+        """The head's inputs: features (B, ...) with columns (B, K); unknown columns are zeros: means, no category."""
         if not self.columns:
             return features
         if columns is None:
@@ -304,10 +304,7 @@ def foldable(model: Classifier, images: Tensor) -> list[Pair]:
 
 
 def alike(found: Tensor, expected: Tensor) -> bool:
-    """Whether features hardly differ from those expected; True where those expected aren't finite.
-
-    Weights that a training broke make such features, which say nothing about the layers.
-    """
+    """Whether features hardly differ from those expected, or those aren't finite, as with weights that broke."""
     close = (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
     return bool(close) or not bool(expected.isfinite().all())
 
@@ -326,7 +323,7 @@ def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
 
 
 def sharing(module: nn.Module) -> Any:
-    """A copy of a module and its submodules that shares their tensors; replacing tensors in it leaves the original."""
+    """A copy of a module and its submodules that shares their tensors; a part replaced in it stays in the original."""
     twin = module.__new__(type(module))
     twin.__dict__.update(module.__dict__)
     twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)

@@ -27,10 +27,7 @@ WIDTH, HEIGHT = 78, 18
 
 
 def draw_schedule(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path | None:
-    """Draw the learning rates that a recipe will train at, and say its stages; no data are needed.
-
-    Returns None where there is no rate to draw, as L-BFGS solves all heads.
-    """
+    """Draw a recipe's learning rates and say its stages, without data; None where L-BFGS solves all heads."""
     lines = stand_in(competition, choices)
     competition, recipe = resolve(competition, choices)
     epochs, rates = planned_rates(recipe, competition.layer_lr_ratio)

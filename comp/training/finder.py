@@ -89,7 +89,7 @@ def range_test(
 ) -> RangeTest:
     """Multiply the learning rate after every step, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
 
-    Steps are those of training: clipped as the recipe says, and with its accumulation as far as FEWEST_STEPS remain.
+    Steps are those of training: clipped as the recipe says, and with its accumulation as long as FEWEST_STEPS remain.
     Model, statistics and random state are restored bit for bit. Frozen groups stay frozen, layer groups keep their
     ratios: the rates are the head's. Raises RunError where the loss is NaN or infinite already at the lowest rates.
     """

@@ -16,7 +16,7 @@ WORSE = 0.2
 
 
 class Finite(NamedTuple):
-    """The last weights with finite losses: after ``cycles`` cycles of the current stage, 0 is before the stage."""
+    """The last weights with finite losses: after ``cycles`` cycles of the current stage; 0 is before it."""
 
     weights: dict[str, Tensor]
     cycles: int

@@ -38,10 +38,7 @@ class Cut:
         raise AssertionError(f"{self.early[-1]} was not reached")
 
     def late_half(self, model: Classifier) -> Classifier:
-        """The classifier without its early half, on the same tensors: it takes maps (B, H, W, F) in place of images.
-
-        Its modules are in training mode where the classifier's are now.
-        """
+        """The classifier without its early half, on the same tensors and in the same mode: takes maps (B, H, W, F)."""
         late: Classifier = sharing(model)
         for name in self.early:
             late.backbone.set_submodule(name, nn.Identity())

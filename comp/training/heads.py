@@ -72,10 +72,7 @@ class AttentionPooling(nn.Module):
 
 
 class GeM(nn.Module):
-    """Generalised mean pooling (arXiv:1711.02512): the p-th root of the mean of p-th powers; p is learned.
-
-    average: the mean pooling that it replaces.
-    """
+    """Generalised mean pooling (arXiv:1711.02512) in place of ``average``, a mean; the power ``p`` is learned."""
 
     def __init__(self, average: nn.Module, p: float = 3.0) -> None:
         super().__init__()

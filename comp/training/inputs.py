@@ -100,7 +100,6 @@ class Images:
         return replace(self, paths=self.paths.take(rows), contents=contents, parts=())
 
     def followed_by(self, paths: Paths, contents: Sequence[str], columns: Tensor | None) -> "Images":
-        """These images, followed by others."""
         both = pd.concat([pd.Series(self.paths), pd.Series(paths)], ignore_index=True).array
         more = replace(self, paths=paths, contents=contents, columns=columns)
         columns = None if self.columns is None or columns is None else torch.cat([self.columns, columns])
@@ -344,10 +343,7 @@ class Images:
         kept: Mapping[Size, ImageCache] | None = None,
         cut: Cut | None = None,
     ) -> Iterator[Tensor]:
-        """The features of rows in order, (B, V, ...) each, the same bits in one process or several.
-
-        Each of n processes computes every n-th batch.
-        """
+        """The features of rows in order, (B, V, ...) each, the same bits in one process or several that share them."""
         rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
         if count == 1:
             return learner.features(self.views(rows, size, views, kept), cut)

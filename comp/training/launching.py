@@ -137,7 +137,6 @@ def report_error(sentence: str) -> bool:
 
 
 def wait_for_all() -> None:
-    """Wait until every process has come here."""
     if launched():
         from torch import distributed
 

@@ -204,8 +204,7 @@ def _write_test_predictions(
 def predict_test_images(competition: Competition, run: Run, workspace: Workspace, console: Console) -> None:
     """Predict the test images that are in the data folder now, with the run's post-processing.
 
-    They may differ from those at training, and no training image is needed. Raises RunError, DataError or
-    SubmissionError.
+    They may differ from those at training; no training image is needed. Raises RunError, DataError or SubmissionError.
     """
     scores = run.record("scores")
     if "shares" not in scores:

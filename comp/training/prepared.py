@@ -1,7 +1,7 @@
 """What a training starts from: the tables, the split, the model and its images.
 
 `comp.runner` imports this module, and with it torch, after the tables are read: the memory that reading takes is then
-free again for the gigabyte that torch takes.
+free again for the gigabyte that torch needs.
 """
 
 from __future__ import annotations
@@ -115,10 +115,7 @@ class Prepared:
         return 1000 * self.experiment.choices.seed + number
 
     def guessing(self) -> float | None:
-        """The validation loss of predicting the training rows' average for every image.
-
-        None where no image validates, or the loss is custom.
-        """
+        """The validation loss of the training rows' average; None without validation images or with a custom loss."""
         targets, objective = self.tables.targets, self.learner.objective
         if not len(self.validating) or objective is None or callable(objective.loss):
             return None

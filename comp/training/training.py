@@ -56,7 +56,7 @@ class Training:
     touched: whether the backbone may differ from how it was built.
     resumed: the saved state of the stage that is resumed.
     baseline: the validation loss and score of a linear model on the first stage's features, where those are cached.
-    unexplained: that of the head solved last, as in `Solved`.
+    unexplained: `Solved.unexplained` of the head solved last.
     began: the time, in seconds, at which the current stage would have begun, had it not been stopped.
     after_epoch: called when an epoch has been recorded; an exception that it raises ends the training.
     """
@@ -229,7 +229,6 @@ class Training:
         """Save the state that this training resumes from if it is stopped.
 
         under_way: the current stage as it trains: with its learning rate, and uncached where its maps can't be cached.
-
         Raises OSError; the previously saved state is still there then.
         """
         if self.by_hand:
