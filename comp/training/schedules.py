@@ -89,7 +89,7 @@ def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> A
 
 
 def planned_rates(recipe: Recipe, layer_lr_ratio: float) -> tuple[Array, Array]:
-    """Epochs (N,) of gradient steps, and rates (N, 3) of early, late, head; NaN where frozen. N is 0 with L-BFGS only."""
+    """Epochs (N,) of gradient steps, and rates (N, 3) of early, late, head, NaN if frozen; N is 0 for L-BFGS alone."""
     parts = [np.empty((0, len(LAYER_GROUPS)))]
     for stage in recipe.stages:
         if stage.schedule == "lbfgs":
