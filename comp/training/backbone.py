@@ -28,19 +28,19 @@ from comp.errors import BackboneError, DeclarationError, first_line
 from comp.runs.pretraining import unknown
 from comp.training.heads import build_head, joined, pool_generalised, takes_maps
 
-# By name: a convolution, and the batch norm that alone takes what it gives.
+# The names of a convolution and of the batch norm that alone takes its output.
 Pair = tuple[str, str]
 
-# Of these kinds only: others alter their weights in each pass, or normalise in another way.
+# The kinds that can be folded: others alter their weights in each pass, or normalise in another way.
 CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
 BATCH_NORMS = (nn.BatchNorm2d, BatchNormAct2d)
-# The largest difference in a feature, relative to the largest feature.
+# The largest difference allowed in a feature, relative to the largest feature.
 TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class Expectations:
-    """What a backbone's weights expect of images."""
+    """The preprocessing that a backbone's weights expect."""
 
     interpolation: str
     mean: tuple[float, ...]
@@ -50,11 +50,11 @@ class Expectations:
 class Classifier(nn.Module):
     """Images as bytes in, logits out: scaling as the weights expect it, backbone, head.
 
-    ``features`` and ``head`` are its two halves, so that a frozen backbone's features can be computed once.
+    ``features`` and ``head`` are separate, so that a frozen backbone's features can be computed once.
 
-    width: F, the number of features. outputs: C. shape: of an image's features, (F,) where they are pooled; else it is
-    known from `set_size` on. columns: K, how many inputs of a table the head is given beside them; hidden from it in
-    training by column_dropout.
+    width: F, the number of features. outputs: C, the number of logits. shape: of one image's features: (F,) where they
+    are pooled, else as `set_size` finds it. columns: K, the number of a table's inputs that are joined to the features,
+    with a dropout of ``column_dropout`` in training.
     """
 
     scale: Tensor
@@ -73,13 +73,13 @@ class Classifier(nn.Module):
         columns: int = 0,
         column_dropout: float = 0.0,
     ) -> None:
-        """``own_classifier``: what the backbone was pretrained with, on its features; neither trained nor saved."""
+        """``own_classifier``: the backbone's pretrained classifier of its features; neither trained nor saved."""
         super().__init__()
         self.width, self.outputs, self.pooled = width, outputs, pooled
         self.shape: tuple[int, ...] = (width,)
-        # In a tuple, or it would be one of the module's parts.
+        # In a tuple, or torch would register it as a submodule.
         self.own_classifier = (own_classifier,)
-        # A timm model: it has more than torch's types know of a module.
+        # A timm model, with methods that torch's type of a module lacks.
         self.backbone: Any = backbone
         self.head = head
         self.columns, self.column_dropout = columns, column_dropout
@@ -89,19 +89,19 @@ class Classifier(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Bytes (B, size, size, channels) to pooled features (B, F), or to maps (B, F, H, W) or tokens (B, T, F)."""
-        # A batch of images in rows of pixels already has the layout that convolutions are fastest in: channels last.
+        # The bytes are channels last already, the layout in which convolutions are fastest.
         scaled = images.permute(0, 3, 1, 2).float() * self.scale + self.shift
         return self.backbone(scaled) if self.pooled else self.given(self.backbone.forward_features(scaled))
 
     def given(self, activations: Tensor) -> Tensor:
-        """What the head is given of the backbone's last activations."""
+        """The head's inputs, from the backbone's last activations."""
         if self.pooled:
             return self.backbone.forward_head(activations)
         last = activations.ndim == 4 and activations.shape[1] != self.width
         return activations.permute(0, 3, 1, 2) if last else activations
 
     def joined(self, features: Tensor, columns: Tensor | None = None) -> Tensor:
-        """What the head is given: features (B, ...) and columns (B, K); of unknown ones the means and no category."""
+        """The head's inputs: features (B, ...) with columns (B, K); unknown columns are zeros: means, no category."""
         if not self.columns:
             return features
         if columns is None:
@@ -126,15 +126,15 @@ def build_classifier(
     *,
     to_predict: bool = False,
 ) -> Classifier:
-    """The recipe's backbone with its head, new, for the outputs of ``prior``.
+    """The recipe's backbone with a new head for the outputs of ``prior``.
 
-    prior: the logits (C,) of the classes' shares, where the head starts: without them its first steps only learn which
-        class is rare (arXiv:1708.02002, section 3.3).
-    channels: of the images. For others than three timm repeats or adds up the first layer's weights.
-    columns, column_dropout: as a `Classifier` takes them.
-    to_predict: it is given a run's own weights, not pretrained ones, and skips no path.
+    prior: the logits (C,) of the classes' shares, at which the head starts: otherwise its first steps only learn which
+        classes are rare (arXiv:1708.02002, section 3.3).
+    channels: of the images; for another number than three, timm repeats or adds up the first layer's weights.
+    columns, column_dropout: as in `Classifier`.
+    to_predict: build without pretrained weights and without drop path, for a run's own weights.
     Raises BackboneError for an unknown name, a backbone without layer groups, weights that can't be loaded, and a
-    ``drop_path`` for a backbone without blocks that could be skipped.
+    ``drop_path`` for a backbone without blocks that can be skipped.
     """
     pretrained, drop_path = (False, 0.0) if to_predict else (recipe.pretrained, recipe.drop_path)
     body, own_classifier = _create(recipe.backbone, pretrained=pretrained, drop_path=drop_path, channels=channels)
@@ -156,7 +156,7 @@ def build_classifier(
 
 
 def expectations(backbone: nn.Module, channels: int = 3) -> Expectations:
-    """The preprocessing that timm keeps with the weights; other than three channels have the mean of the colours'."""
+    """The preprocessing that timm keeps with the weights; averaged over the colours for other than three channels."""
     config: dict[str, Any] = timm.data.resolve_model_data_config(backbone)  # type: ignore[attr-defined, no-untyped-call]
     mean, std = (tuple(config[name]) for name in ("mean", "std"))
     if len(mean) != channels:
@@ -165,13 +165,13 @@ def expectations(backbone: nn.Module, channels: int = 3) -> Expectations:
 
 
 def set_size(model: Classifier, size: Size) -> None:
-    """Let a transformer take images of ``size`` pixels; convolutional backbones take any that is large enough."""
+    """Set the image size of a transformer, and ``shape``; convolutional backbones take any size large enough."""
     device = next(model.parameters()).device
     blank = torch.zeros(1, *sides(size), model.scale.shape[1], dtype=torch.uint8, device=device)
     try:
         if hasattr(model.backbone, "set_input_size"):
             model.backbone.set_input_size(img_size=sides(size))
-        # timm says only when it is given an image that its side should have been a multiple of the patch's.
+        # Only when given an image does timm say that its side isn't a multiple of the patch's.
         model.eval()
         with torch.no_grad():
             features = model.features(blank)
@@ -185,7 +185,7 @@ def set_size(model: Classifier, size: Size) -> None:
 
 @torch.no_grad()
 def _check_head(model: Classifier, features: Tensor) -> None:
-    """Raise DeclarationError where a head doesn't give the logits that it should."""
+    """Raise DeclarationError where the head's logits have another shape than (B, C)."""
     features = model.joined(features)
     wanted = f"logits (B, {model.outputs}) of features {('B', *features.shape[1:])}".replace("'", "")
     try:
@@ -211,17 +211,17 @@ def layer_groups(model: Classifier) -> dict[str, list[nn.Parameter]]:
 
 
 def freeze(model: Classifier, trained: int) -> None:
-    """Let the last ``trained`` layer groups train, and none before them: 1 is the head, 3 is all."""
+    """Let only the last ``trained`` layer groups train: 1 is the head, 3 is all."""
     for index, parameters in enumerate(reversed(layer_groups(model).values())):
         for parameter in parameters:
             parameter.requires_grad_(index < trained)
 
 
 def training_mode(model: Classifier, *, freeze_batch_norm: bool = False) -> None:
-    """Dropout on, and batch norm learning its statistics, where parameters train; frozen modules stay as they are.
+    """Put modules whose parameters train in training mode, and frozen modules of the backbone in evaluation.
 
-    What has no parameters of its own, as dropout and drop path, is frozen with the module that it is a part of.
-    freeze_batch_norm: the backbone normalises by the statistics that it has, not by those of each batch.
+    Modules without parameters, such as dropout and drop path, are frozen with the module that they are a part of.
+    freeze_batch_norm: the backbone normalises by its running statistics, not by those of each batch.
     """
     model.train()
     for module in model.backbone.modules():
@@ -241,26 +241,26 @@ def digest(model: nn.Module) -> str:
 
 
 def _create(name: str, *, pretrained: bool, drop_path: float, channels: int) -> tuple[Any, nn.Linear | None]:
-    """The timm model without its classifier, and that where it is pretrained and linear."""
+    """The timm model without its classifier, and the classifier where it is pretrained and linear."""
     local = name.removeprefix("local-dir:") if name.startswith("local-dir:") else None
     if local is None:
         _must_be_known(name, pretrained=pretrained)
     elif not (Path(local) / "config.json").is_file():
         lacks = "has no config.json" if Path(local).is_dir() else "doesn't exist"
         raise BackboneError(f"The backbone folder {local} {lacks}; local-dir: takes a folder saved by timm.")
-    # Its retries, a line each: what came of them is said below.
+    # It logs each retry; the outcome is reported below.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options: dict[str, Any] = {"drop_path_rate": drop_path} if drop_path else {}
     if channels != 3:
         options["in_chans"] = channels
     try:
-        # With its own classifier weights are loaded strictly: those of another architecture are refused, not skipped.
+        # With its classifier, timm loads weights strictly: those of another architecture are refused, not skipped.
         body: Any = timm.create_model(name, pretrained=pretrained, **options)
         classifier = body.get_classifier()
         body.reset_classifier(0)
     except Exception as error:
-        # timm's architectures without it refuse an argument of this name.
+        # timm's architectures without drop path refuse the argument.
         if "drop_path_rate" in str(error):
             raise BackboneError(
                 f"Recipe: `drop_path` is {drop_path}, but the backbone {name!r} has no blocks that can be skipped; "
@@ -286,16 +286,16 @@ def _must_be_known(name: str, *, pretrained: bool) -> None:
     if architecture not in timm.list_models():
         raise unknown(name)
     if pretrained and tag and name not in (known := timm.list_pretrained(f"{architecture}.*")):
-        there = f"there are {', '.join(known)}." if known else "there are none; let `pretrained` be False."
+        there = f"there are {', '.join(known)}." if known else "there are none; set `pretrained` to False."
         raise BackboneError(f"timm knows no weights {tag!r} of {architecture!r}; {there}")
 
 
 @torch.no_grad()
 def foldable(model: Classifier, images: Tensor) -> list[Pair]:
-    """The pairs of a classifier in evaluation that folding hardly changes the features of these images by.
+    """The pairs of a classifier in evaluation whose folding hardly changes the features of these images.
 
-    images: bytes (B, size, size, channels). None of the pairs where a feature changes by more than TOLERANCE, as where
-    something else also takes what a convolution gives.
+    images: bytes (B, size, size, channels). Empty where a feature changes by more than TOLERANCE, as where another
+    layer also takes a convolution's output.
     """
     pairs = _pairs(model, images)
     if not pairs:
@@ -304,17 +304,14 @@ def foldable(model: Classifier, images: Tensor) -> list[Pair]:
 
 
 def alike(found: Tensor, expected: Tensor) -> bool:
-    """Whether features hardly differ from those expected, or these are of weights that a training broke.
-
-    Of such nothing is known, and what is done with a backbone is to follow from its layers alone.
-    """
+    """Whether features hardly differ from those expected, or those aren't finite, as with weights that broke."""
     close = (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
     return bool(close) or not bool(expected.isfinite().all())
 
 
 @torch.no_grad()
 def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
-    """A copy of a classifier in evaluation, each pair of its backbone one convolution."""
+    """A copy of a classifier in evaluation with each of these pairs folded into one convolution."""
     classifier: Classifier = sharing(model)
     for of_convolution, of_norm in pairs:
         convolution, norm = (classifier.backbone.get_submodule(name) for name in (of_convolution, of_norm))
@@ -326,7 +323,7 @@ def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
 
 
 def sharing(module: nn.Module) -> Any:
-    """A copy of a module, and of those in it, that shares their tensors: other ones can be put in their place."""
+    """A copy of a module and its submodules that shares their tensors; a part replaced in it stays in the original."""
     twin = module.__new__(type(module))
     twin.__dict__.update(module.__dict__)
     twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
@@ -335,7 +332,7 @@ def sharing(module: nn.Module) -> Any:
 
 
 def _pairs(model: Classifier, images: Tensor) -> list[Pair]:
-    """Each convolution whose output, in one pass, is the input of a batch norm."""
+    """The pairs of a convolution and a batch norm that takes its output, as one pass shows them."""
     given: list[tuple[str, Tensor]] = []
     taken: list[tuple[str, Tensor]] = []
 
@@ -349,7 +346,7 @@ def _pairs(model: Classifier, images: Tensor) -> list[Pair]:
         for name, module in model.backbone.named_modules():
             hooks.enter_context(module.register_forward_hook(partial(passed, name)))
         model.features(images)
-    # Layers that share weights have several outputs of one name.
+    # A layer that is used several times has several outputs under one name.
     times = Counter(name for name, _ in (*given, *taken))
     return [
         (convolution, norm)

@@ -1,4 +1,4 @@
-"""The config of a training: everything that its results follow from, as config.json has it."""
+"""The config of a training: everything that its results depend on, as config.json has it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from comp.declare.columns import in_table
 from comp.files import source_digest
 from comp.training.prepared import Prepared
 
-# Rows whose values are objects at the same time.
+# The number of rows whose values are Python objects at the same time.
 AT_ONCE = 1 << 14
-# What a training's results follow from, beside what its declaration brings.
+# The code that a training's results depend on, besides its declaration's.
 CODE = ("comp.training", "comp.data", "comp.submission.outputs")
 PACKAGES = ("accelerate", "albumentations", "numpy", *DECODERS, "scikit-learn", "timm", "torch")
 
 
 def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
-    """Everything that the training's results follow from, as JSON can hold it."""
+    """Everything that the training's results depend on, as JSON can hold it."""
     experiment, tables = prepared.experiment, prepared.tables
     competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
     encoding = None if prepared.encoding is None else asdict(prepared.encoding)
-    # What was tuned on rows that validated is the best there is where none does.
+    # Without validation rows, post-processing is taken from the run that this one is like.
     tuned = choices.like.record("scores") if choices.like and choices.all_data else {}
     return {
         "command": shlex.join(["comp", *sys.argv[1:]]),
         "competition": competition.name,
         "kaggle": competition.kaggle,
         "metric": competition.scoring.name,
-        # Which of two of that name.
+        # To tell two metrics of the same name apart.
         "scoring": recorded(competition.metric),
         "higher_is_better": competition.scoring.higher_is_better,
         "classes": list(tables.classes),
@@ -76,10 +76,10 @@ def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:
 
 
 def fingerprint(tables: Tables, *, predicted: bool = False) -> str:
-    """A digest of the ids, labels and files of `checked_tables`: data that changed since a run shows in it.
+    """A digest of the ids, labels and files of `checked_tables`, which shows whether data changed since a run.
 
-    predicted: of the images alone that are predicted, to validate or to be submitted, without their columns. Runs that
-        have them in common can be combined, whatever else each was trained on.
+    predicted: only of the images that are predicted, for validation or submission, without their columns. Runs with
+        the same images to predict can be combined, whatever each was trained on.
     """
     digest = hashlib.blake2b(digest_size=16)
     train = tables.train[tables.may_validate] if predicted else tables.train

@@ -27,10 +27,7 @@ WIDTH, HEIGHT = 78, 18
 
 
 def draw_schedule(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path | None:
-    """Draw the learning rates that a recipe will train at, and say its stages; no data are needed.
-
-    None where there is no rate to draw, as L-BFGS solves all heads.
-    """
+    """Draw a recipe's learning rates and say its stages, without data; None where L-BFGS solves all heads."""
     lines = stand_in(competition, choices)
     competition, recipe = resolve(competition, choices)
     epochs, rates = planned_rates(recipe, competition.layer_lr_ratio)
@@ -44,7 +41,7 @@ def draw_schedule(competition: Competition, choices: Choices, workspace: Workspa
 
 
 def find_rate(competition: Competition, choices: Choices, workspace: Workspace, console: Console, number: int) -> Path:
-    """An LR range test of the stage of this number, from 1, as it would start on pretrained weights."""
+    """Run an LR range test of the stage of this number, from 1, starting from pretrained weights."""
     experiment = Experiment.of(competition, choices, workspace)
     stages = experiment.recipe.stages
     if not 1 <= number <= len(stages):
@@ -60,7 +57,7 @@ def find_rate(competition: Competition, choices: Choices, workspace: Workspace, 
 
 
 def show_range_test(console: Console, test: RangeTest, path: Path) -> None:
-    """The losses against the rates with the suggestions, in characters and words, and as a PNG file."""
+    """Show the losses against the rates with the suggestions, in characters and words, and as a PNG file."""
     _write(range_test_as_png(test), path)
     console.detail(range_test_in_characters(test))
     console.detail(f"suggestions: {test}")
@@ -93,7 +90,7 @@ def range_test_in_characters(test: RangeTest) -> str:
 
 
 def draw_rates(epochs: Array, rates: Array, groups: Sequence[str], path: Path) -> None:
-    """Learning rates (N, groups) of the layer groups against epochs (N,), as a PNG."""
+    """Draw the learning rates (N, groups) of the layer groups against epochs (N,), as a PNG file."""
     axes = _axes()
     for index, group in enumerate(groups):
         axes.plot(epochs, rates[:, index], label=group)
@@ -102,7 +99,7 @@ def draw_rates(epochs: Array, rates: Array, groups: Sequence[str], path: Path) -
 
 
 def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], title: str) -> str:
-    """The same as lines of text, of the groups' first letters; one that doesn't train has rates of NaN and no line."""
+    """The same as lines of text, with the groups' first letters; a frozen group has rates of NaN and no line."""
     plot = _blank()
     low, high = _without_ends(rates)
     for index, group in enumerate(groups):
@@ -117,14 +114,14 @@ def rates_in_characters(epochs: Array, rates: Array, groups: Sequence[str], titl
 
 
 def without_outliers(smoothed: Array) -> tuple[float, float]:
-    """The range of the curve up to its start's height and a little more: the divergence at its end would flatten it."""
+    """The range of losses to draw, up to a little above the start: divergence at the end would flatten the curve."""
     low, high = float(smoothed.min()), float(smoothed[: max(len(smoothed) // 4, 1)].max())
     margin = 0.1 * (high - low) or 0.1
     return low - margin, high + 2 * margin
 
 
 def _without_ends(rates: Array) -> tuple[float, float]:
-    """From a tenth of the smallest group's peak to the highest: a cycle ends near zero, far below on a log scale."""
+    """The range from a tenth of the lowest peak to the highest: a cycle ends near zero, far below on a log scale."""
     peaks = np.nanmax(rates[:, ~np.isnan(rates).all(axis=0)], axis=0)
     return float(peaks.min() / 10), float(peaks.max() * 1.2)
 
@@ -154,7 +151,7 @@ def _write(picture: bytes, path: Path) -> None:
 
 
 def _blank() -> Any:
-    """plotext's one figure, emptied: it has no others."""
+    """plotext's only figure, cleared."""
     import plotext
 
     plotext.clear_figure()

@@ -1,4 +1,4 @@
-"""What a learner is given epoch by epoch, what it reports of each, and how that is said on the terminal."""
+"""A learner's inputs and reports, epoch by epoch, and their lines on the terminal."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from comp.declare.brought import short_name
 from comp.declare.recipe import Stage
 from comp.errors import counted
 
-# Images or features, the columns of their rows where a competition has any, and targets, the last.
+# Images or features, then their columns where the competition has any, and targets last.
 Batch = tuple[Tensor, ...]
 
 EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 
 
 class Epochs(Protocol):
-    """The training samples of a stage, epoch by epoch: ``len`` is the mini-batches of one.
+    """The training samples of a stage, epoch by epoch; ``len`` is the number of mini-batches per epoch.
 
-    batch_size: samples of each mini-batch; where several processes share it, each is given its own share.
+    batch_size: samples per mini-batch, of all processes together; each process is given its own share.
     """
 
     @property
@@ -33,14 +33,13 @@ class Epochs(Protocol):
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches of inputs (B, ...), of columns (B, K) if any, and targets (B,) or (B, C), from index ``start`` on.
 
-        Nothing is drawn for them but from the epoch's number: an epoch that is resumed in its middle goes on as it
-        would have.
+        All draws depend on the epoch's number only: an epoch that is resumed in its middle goes on as it would have.
         """
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The validation samples in order: pooled features (B, 1, F) anew at every call, targets, and columns (N, K)."""
+    """The validation samples in order: features (B, 1, F), recomputed at every call, targets, and columns (N, K)."""
 
     features: Callable[[], Iterable[Tensor]]
     targets: Tensor
@@ -49,16 +48,16 @@ class Validation:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step has been taken, by the gradients of so many images."""
+    """One optimizer step, by the gradients of this number of images."""
 
     images: int
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch was: its losses, and its time without validation.
+    """The report of an epoch: its losses, and its time without validation.
 
-    steps: of each optimizer step the loss and the learning rate of each layer group.
+    steps: the loss and the learning rate of each layer group, per optimizer step.
     logits: of the validation samples in order, (N, C); None without a validation set, or where the loss diverged.
     """
 
@@ -74,13 +73,13 @@ class Epoch:
 
     @property
     def diverged(self) -> bool:
-        """Whether one of its losses is NaN or infinite."""
+        """Whether one of the epoch's losses is NaN or infinite."""
         losses = [step["loss"] for step in self.steps] + [self.valid_loss or 0.0]
         return not np.isfinite(losses).all()
 
 
 def say_stage(console: Console, number: int, count: int, stage: Stage, learning_rate: float, metric: str) -> None:
-    """The heading of a stage and of its epochs' table."""
+    """Print the heading of a stage and of its epochs' table."""
     cached = f" on cached {'features' if stage.groups == 1 else 'maps'} of {counted(stage.views, 'view')}"
     epochs = f"{stage.epochs} epoch{'s' if stage.epochs > 1 else ''} of {short_name(stage.schedule)}"
     how = "solved by L-BFGS" if stage.schedule == "lbfgs" else f"{epochs}, learning rate {learning_rate:.2g}"
@@ -91,6 +90,6 @@ def say_stage(console: Console, number: int, count: int, stage: Stage, learning_
 
 
 def say_epoch(console: Console, epoch: Epoch, score: float | None) -> None:
-    """A row of the epochs' table; the score and the loss of validation are empty where nothing validates."""
+    """Print a row of the epochs' table; validation loss and score are empty where no image validates."""
     losses = ("" if value is None else f"{value:.5f}" for value in (epoch.train_loss, epoch.valid_loss, score))
     console.detail(EPOCH.format(epoch.number + 1, *losses, f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"))

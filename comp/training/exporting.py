@@ -1,4 +1,4 @@
-"""A run's backbone as a folder of timm's, from which another training starts: ``--backbone local-dir:FOLDER``."""
+"""A run's backbone as a timm folder, from which another training can start: ``--backbone local-dir:FOLDER``."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def export_backbone(competition: Competition, run: Run, folder: Path, console: C
     trained = Trained.of(run, competition)
     backbone = next(kept_learners(trained, console)).model.backbone
     for name, module in list(backbone.named_modules()):
-        if isinstance(module, GeM):  # which timm doesn't build
+        if isinstance(module, GeM):  # timm can't build it
             backbone.set_submodule(name, module.average)
-    # A file takes no other order of dimensions.
+    # safetensors saves contiguous tensors only.
     backbone.to(memory_format=torch.contiguous_format)
     unfinished = folder.with_name(f".{folder.name}.partial")
     try:
@@ -48,7 +48,7 @@ def export_backbone(competition: Competition, run: Run, folder: Path, console: C
 
 
 def _origin(trained: Trained) -> dict[str, Any] | None:
-    """Whose the backbone is, and which images it did not learn from, here or in the run that it was exported from."""
+    """The run that trained the backbone, and the images that neither this run nor an earlier one learned from."""
     run, recipe, before = trained.run, trained.recipe, origin_of(trained.recipe.backbone)
     if all(stage.groups == 1 for stage in recipe.stages):
         return before

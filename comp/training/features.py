@@ -1,4 +1,4 @@
-"""Cached features: what a frozen backbone makes of every image and view, computed once and kept on disk."""
+"""Cached features of a frozen backbone: computed once for every image and view, and kept on disk."""
 
 import contextlib
 import hashlib
@@ -25,16 +25,16 @@ from comp.files import alone, write_text
 
 Features = npt.NDArray[np.float32]
 
-# From when on maps may be removed to make room for others.
+# Maps that were unused for this long may be removed to make room for others.
 IDLE_SECONDS = 6 * 3600.0
-# What a computation that is killed may lose.
+# The most work, in seconds, that a computation loses when it is killed.
 MARK_SECONDS = 10.0
-# That a head is solved on at once: 2 GiB.
+# The most values that a head is solved on: 2 GiB.
 MOST_VALUES = 1 << 29
 
 
 def content_digest(paths: Paths, contents: Sequence[str] | None = None, read: Read | Channels = "images") -> str:
-    """A fingerprint of the bytes of these paths' files, in order, or of their digests where they are known."""
+    """A fingerprint of the files' bytes, in the order of the paths; ``contents``: their digests, where known."""
     if contents is not None:
         return _fingerprint(bytes.fromhex("".join(contents)))
     whole = (b"".join(file.read_bytes() for file in files_of(Path(path), read)) for path in paths)
@@ -46,7 +46,7 @@ def _fingerprint(content: bytes) -> str:
 
 
 def file_of(cache: Path, made_from: dict[str, Any]) -> Path:
-    """The cache's file of features; made_from: all that they follow from, so a change of any of it is another file."""
+    """The cache file of features; made_from: all that they depend on, so that any change leads to another file."""
     key = _fingerprint(json.dumps(made_from, sort_keys=True).encode())
     if "images" in made_from:  # so that `features_of` finds it
         key = f"{made_from['images']}-{key}"
@@ -54,7 +54,7 @@ def file_of(cache: Path, made_from: dict[str, Any]) -> Path:
 
 
 def lacks_room(path: Path, shape: tuple[int, ...]) -> str | None:
-    """How many bytes features would take, in words, where their folder has no room for them; None where it has."""
+    """The bytes that features would take, in words, where their folder has no room for them; None where it has."""
     wanted, room = _wanted(path, shape), room_for(path, _in_use)
     if wanted <= room:
         return None
@@ -62,12 +62,12 @@ def lacks_room(path: Path, shape: tuple[int, ...]) -> str | None:
 
 
 def make_room_for(path: Path, shape: tuple[int, ...]) -> None:
-    """Remove what was unused for the longest time from the features' folder, until these have room or all is in use."""
+    """Remove the longest unused files from the features' folder, until there is room or all files are in use."""
     make_room(path, _wanted(path, shape), _in_use)
 
 
 def _wanted(path: Path, shape: tuple[int, ...]) -> int:
-    """Bytes that are still to be written."""
+    """The bytes that are still to be written."""
     for file in (path, path.with_suffix(".part")):
         with contextlib.suppress(FileNotFoundError):
             return max(0, 4 * prod(shape) - file.stat().st_size)
@@ -75,7 +75,7 @@ def _wanted(path: Path, shape: tuple[int, ...]) -> int:
 
 
 def _in_use(path: Path) -> bool:
-    """Whether a training is likely to need it soon."""
+    """Whether a training is likely to need the file soon."""
     return time.time() - last_used(path) <= IDLE_SECONDS
 
 
@@ -87,8 +87,8 @@ def cached_features(
 ) -> tuple[Features, bool]:
     """Features (N, V, F) from a file of the cache, or computed and put there; and whether they were found.
 
-    compute: gives them in batches from the row on that it is called with; other than 0 where a computation was stopped.
-    waiting: called where another process computes the same, before it is waited for.
+    compute: yields them in batches from a given row on, which isn't 0 where an earlier computation was stopped.
+    waiting: called before waiting for another process that computes the same.
     """
     found = _whole(path, shape)
     if found is None:
@@ -106,7 +106,7 @@ def cached_features(
 def features_of(
     cache: Path, paths: Paths, contents: Sequence[str] | None, read: Read | Channels = "images"
 ) -> Features | None:
-    """The features (N, V, ...) that a workspace cached last of just these images, whatever made them."""
+    """The features (N, V, ...) of exactly these images that a workspace cached last, whatever their backbone."""
     files = sorted((cache / "features").glob("*.npy"), key=last_used, reverse=True)
     if not files:
         return None
@@ -115,7 +115,7 @@ def features_of(
 
 
 def _whole(path: Path, shape: tuple[int, ...]) -> Features | None:
-    """The features that the file holds; None where it isn't there, or was damaged."""
+    """The features in the file; None where it is missing or damaged."""
     try:
         found: Features = np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError):
@@ -124,11 +124,11 @@ def _whole(path: Path, shape: tuple[int, ...]) -> Features | None:
 
 
 def complete(path: Path, shape: tuple[int, ...], compute: Callable[[int], Iterable[Tensor]]) -> None:
-    """Write the rows that are missing and put the file in its place; only one process at a time may do so.
+    """Write the missing rows and put the file in its place; only one process at a time may do so.
 
-    What is on disk outlives an interruption: whole rows, and in a file of its own how many of them are there, as after
-    a power cut a file may be longer than what is in it. They are written and not mapped: on a full disk a mapped page
-    ends the process, where a write raises OSError.
+    Whole rows outlive an interruption. Their number is kept in a separate file, as after a power cut a file may be
+    longer than its contents. The rows are written, not memory-mapped: on a full disk a mapped page ends the process,
+    while a write raises OSError.
     """
     part, mark = path.with_suffix(".part"), path.with_suffix(".rows")
     written = io.BytesIO()
@@ -155,17 +155,17 @@ def complete(path: Path, shape: tuple[int, ...], compute: Callable[[int], Iterab
                         marked = time.monotonic()
                 os.fsync(file.fileno())
             except (CompError, ValueError):
-                # Of an image that can't be read another will take the place, and all this be of no use.
+                # An image that can't be read will be replaced, after which these rows are of no use.
                 mark.unlink(missing_ok=True)
                 raise
             except BaseException:
-                # A full disk may have no room for it; what was marked before is kept then.
+                # A full disk may have no room for the mark; the previous one is kept then.
                 with contextlib.suppress(OSError):
                     mark_done(file)
                 raise
         if done != shape[0]:
             mark.unlink(missing_ok=True)
-            raise ValueError(f"{done} rows of features were computed, but {shape[0]} were announced")
+            raise ValueError(f"{done} rows of features were computed, but {shape[0]} were expected")
         part.replace(path)
     finally:
         if not _marked(mark, part, len(header), shape):
@@ -174,7 +174,7 @@ def complete(path: Path, shape: tuple[int, ...], compute: Callable[[int], Iterab
 
 
 def _marked(mark: Path, part: Path, header: int, shape: tuple[int, ...]) -> int:
-    """How many rows of an unfinished file there are to go on from."""
+    """The number of complete rows in an unfinished file."""
     with contextlib.suppress(OSError, ValueError):
         rows = int(mark.read_text(encoding="utf-8"))
         return rows if header + _bytes_of(rows, shape) <= part.stat().st_size else 0
@@ -186,9 +186,9 @@ def _bytes_of(rows: int, shape: tuple[int, ...]) -> int:
 
 
 class FeatureEpochs:
-    """Cached features of the training rows in a new order each epoch, each row in one view drawn for it.
+    """Cached features of the training rows, in a new order each epoch, each row in a randomly drawn view.
 
-    features: (N, V, ...) of all rows; rows: which of them train; targets: (N,) or (N, C) of all rows, columns: (N, K).
+    features: (N, V, ...) of all rows; rows: the training rows; targets: (N,) or (N, C) of all rows, columns: (N, K).
     folds: (N,) of all rows, for a head whose regularisation is chosen by cross-validation.
     """
 
@@ -203,7 +203,7 @@ class FeatureEpochs:
         folds: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.folds = np.zeros(len(rows), np.int64) if folds is None else folds[rows]
-        # Maps stay on the disk and are read batch by batch: they may be more than the memory.
+        # Maps stay on disk and are read batch by batch: they may not fit into memory.
         self.features, self.rows = (features[rows], np.arange(len(rows))) if features.ndim == 3 else (features, rows)
         self.others = [values[rows] for values in (columns, targets) if values is not None]
         self.batch_size, self.seed = min(batch_size, len(rows)), seed
@@ -212,13 +212,13 @@ class FeatureEpochs:
         return len(self.rows) // self.batch_size
 
     def whole(self, most_rows: int = MOST_VALUES) -> tuple[Tensor, Tensor, npt.NDArray[np.int64]]:
-        """What a head is given of the training rows in all views (N, V, F), their targets and folds.
+        """A head's inputs for the training rows in all views (N, V, F), their targets and folds.
 
-        A sample of them is drawn where there are more than ``most_rows``, or more values than `MOST_VALUES`.
+        A sample of the rows is drawn where there are more than ``most_rows``, or more values than `MOST_VALUES`.
         """
         most = min(max(1, MOST_VALUES // prod(self.features.shape[1:])), most_rows)
         drawn = np.random.default_rng(self.seed).permutation(len(self.rows))
-        # Those first that some fold leaves out.
+        # Rows that a fold leaves out come first.
         drawn = np.sort(drawn[np.argsort(self.folds[drawn] < 0, kind="stable")][:most])
         *columns, targets = (values[drawn] for values in self.others)
         inputs = torch.from_numpy(np.ascontiguousarray(self.features[self.rows[drawn]]))
@@ -236,8 +236,8 @@ class FeatureEpochs:
 
 
 def in_batches(features: Features, rows: npt.NDArray[np.int64], at_once: int | None = None) -> Iterator[Tensor]:
-    """The features of some rows, in order, as batches (B, V, ...) of so many; of maps and tokens fewer if not given."""
-    # Of tokens (N, V, T, F), or of maps (N, V, F, H, W).
+    """The features of some rows, in order, as batches (B, V, ...) of ``at_once``; by default fewer maps or tokens."""
+    # Tokens are (N, V, T, F), maps (N, V, F, H, W).
     positions = features.shape[2] if features.ndim == 4 else prod(features.shape[3:])
     at_once = at_once or max(1, 4096 // positions)
     for start in range(0, len(rows), at_once):

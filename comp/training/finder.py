@@ -1,4 +1,4 @@
-"""The learning-rate finder: an LR range test, which leaves everything as it was (Smith 2015, arXiv:1506.01186)."""
+"""The learning-rate finder: an LR range test that changes nothing (Smith 2015, arXiv:1506.01186)."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ from comp.training.learner import Learner
 from comp.training.state import random_states, restore_random_states
 
 LOWEST, HIGHEST, BATCHES = 1e-6, 10.0, 100
-# Fewer rates than these make no curve: a recipe that gathers more mini-batches per step is swept with fewer of them.
+# Fewer steps make no curve: where a recipe accumulates too many mini-batches per step, the test accumulates fewer.
 FEWEST_STEPS = 20
 SMOOTHING = 0.9
-# A smoothed loss this many times the best one so far has diverged; fastai's finder stops there as well.
+# The loss has diverged when its smoothed value exceeds the best so far by this factor, as in fastai's finder.
 DIVERGED = 4.0
-# Before so many batches the smoothed loss is the first batches' chance.
+# Before this number of steps, the smoothed loss depends too much on chance.
 SETTLED = 10
 
 Array = npt.NDArray[np.float64]
@@ -34,10 +34,10 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RangeTest:
-    """Losses against the head's learning rate, each (N,), and what they suggest.
+    """Losses against the head's learning rate, each (N,), and the learning rates that they suggest.
 
-    smoothed: the losses' exponential moving average, corrected for its start. rule: whose suggestion is taken; the
-    default is the one that trained best on real competitions: docs/recipes.md has the table.
+    smoothed: the losses' exponential moving average, corrected for its start. rule: the one whose suggestion is taken;
+    the default trained best on real competitions: docs/recipes.md has the table.
     """
 
     rates: Array
@@ -52,7 +52,7 @@ class RangeTest:
         ``minimum``: a tenth of the rate where the loss is lowest, fast.ai lesson 2's rule.
         ``steepest``: where the loss falls fastest per factor of the rate.
         ``valley``: two thirds along the longest stretch in which the loss falls.
-        A rule of one's own by its name; raises DeclarationError where it gives no rate.
+        A custom rule has its own name; raises DeclarationError where it gives no rate.
         """
         lowest = int(self.smoothed.argmin())
         before = slice(0, max(lowest + 1, 2))
@@ -87,12 +87,11 @@ class RangeTest:
 def range_test(
     learner: Learner, stage: Stage, training: Epochs, seed: int, advance: Callable[[], None] = lambda: None
 ) -> RangeTest:
-    """Multiply the rate after every step, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
+    """Multiply the learning rate after every step, from LOWEST to HIGHEST, until the loss diverges or after BATCHES.
 
-    A step is one of training, clipped as the recipe says, of as many mini-batches as it gathers while that leaves
-    FEWEST_STEPS of them. Model, statistics and random state are given back bit for bit. Frozen groups stay frozen,
-    layer groups keep their ratios: the rates are the head's. Raises RunError where the loss is NaN or infinite at the
-    lowest rates already.
+    Steps are those of training: clipped as the recipe says, and with its accumulation as long as FEWEST_STEPS remain.
+    Model, statistics and random state are restored bit for bit. Frozen groups stay frozen, layer groups keep their
+    ratios: the rates are the head's. Raises RunError where the loss is NaN or infinite already at the lowest rates.
     """
     in_a_step = min(learner.recipe.accumulation, BATCHES // FEWEST_STEPS)
     rates, losses = np.geomspace(LOWEST, HIGHEST, BATCHES // in_a_step), []
@@ -125,7 +124,7 @@ def range_test(
 
 @contextmanager
 def unchanged(learner: Learner) -> Iterator[None]:
-    """Let the block train a copy of the model, and give back gradient scale and random states as they were."""
+    """Let the block train a copy of the model, then restore the model, the gradient scale and the random states."""
     model, scaler = learner.model, learner.accelerator.scaler
     scale = None if scaler is None else scaler.state_dict()
     generators = random_states()
@@ -140,7 +139,7 @@ def unchanged(learner: Learner) -> Iterator[None]:
 
 
 def _longest_descent(losses: Array) -> tuple[int, int]:
-    """Where the longest decreasing subsequence of losses begins and ends: a bump in the way down doesn't end it."""
+    """The start and the end of the longest decreasing subsequence of losses: a bump on the way down doesn't end it."""
     lengths = np.ones(len(losses), int)
     starts = np.arange(len(losses))
     for index in range(1, len(losses)):

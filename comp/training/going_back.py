@@ -1,4 +1,4 @@
-"""What a stage that spoils the weights goes back to, and whether it spoilt them."""
+"""Whether a stage spoilt the weights, and the weights to go back to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WORSE = 0.2
 
 
 class Finite(NamedTuple):
-    """The last weights with finite losses: of the end of so many cycles of the stage under way, or from before it."""
+    """The last weights with finite losses: after ``cycles`` cycles of the current stage; 0 is before it."""
 
     weights: dict[str, Tensor]
     cycles: int
@@ -24,12 +24,12 @@ class Finite(NamedTuple):
 
 
 def made_worse(metric: Metric, before: Reached, after: Reached) -> str:
-    """What became far worse, in words; empty where nothing did, or where nobody can tell."""
+    """What became far worse, in words; empty where nothing did, or where that isn't known."""
     if before is None or after is None:
         return ""
     (loss_before, score_before), (loss, score) = before, after
     better = score > score_before if metric.higher_is_better else score < score_before
-    # That of a loss of one's own may be negative.
+    # A custom loss may be negative.
     if loss - loss_before <= WORSE * abs(loss_before) or better:
         return ""
     return f"the validation loss rose from {loss_before:.4g} to {loss:.4g}, and {metric.name} is no better"

@@ -17,8 +17,8 @@ from comp.training.backbone import Classifier, alike, layer_groups, sharing
 class Cut:
     """Where a backbone is cut in halves.
 
-    early: the names of its outermost modules that the early half consists of, in the order in which they end.
-    shape: of what the early half makes of an image, channels last: maps (H, W, F).
+    early: the names of the early half's outermost modules, in the order in which they end.
+    shape: of the early half's maps of an image, channels last (H, W, F).
     """
 
     early: tuple[str, ...]
@@ -29,7 +29,7 @@ class Cut:
         return any(f"{name}.".startswith(f"{one}.") for one in self.early)
 
     def maps(self, model: Classifier, images: Tensor) -> Tensor:
-        """Bytes (B, size, size, channels) to what the early half makes of them (B, H, W, F)."""
+        """Bytes (B, size, size, channels) to the early half's maps (B, H, W, F)."""
         with model.backbone.get_submodule(self.early[-1]).register_forward_hook(_stop):
             try:
                 model.features(images)
@@ -38,21 +38,18 @@ class Cut:
         raise AssertionError(f"{self.early[-1]} was not reached")
 
     def late_half(self, model: Classifier) -> Classifier:
-        """The classifier without its early half, on the same tensors: it takes maps (B, H, W, F) in place of images.
-
-        Its modules are in training or not as the classifier's are now.
-        """
+        """The classifier without its early half, on the same tensors and in the same mode: takes maps (B, H, W, F)."""
         late: Classifier = sharing(model)
         for name in self.early:
             late.backbone.set_submodule(name, nn.Identity())
-        # As images do, maps come channels last.
+        # Maps come channels last, as images do.
         late.register_buffer("scale", torch.ones_like(model.scale[:, :1]), persistent=False)
         late.register_buffer("shift", torch.zeros_like(model.shift[:, :1]), persistent=False)
         return late
 
 
 class _Reached(BaseException):
-    """The early half has ended; like an interrupt, it is no error of what it ends."""
+    """Ends a pass after the early half; a BaseException, so that a model's own error handling doesn't catch it."""
 
     def __init__(self, activations: Tensor) -> None:
         super().__init__()
@@ -65,10 +62,10 @@ def _stop(_: nn.Module, __: object, activations: Tensor) -> None:
 
 @torch.no_grad()
 def cut_of(model: Classifier, size: Size) -> Cut | None:
-    """Where a classifier's backbone is cut; None where its halves, one after the other, don't make the same features.
+    """Where to cut a classifier's backbone; None where its halves, one after the other, don't make the same features.
 
-    A backbone can be cut whose early layers hand on nothing but what the last of them gives, as those of most
-    convolutional networks do. The model is in evaluation after it.
+    A backbone can be cut where its early layers pass on nothing but the output of the last of them, as in most
+    convolutional networks. The model is left in evaluation.
     """
     noise = torch.Generator().manual_seed(0)
     shape = 1, *sides(size), model.scale.shape[1]
@@ -100,6 +97,6 @@ def cut_of(model: Classifier, size: Size) -> Cut | None:
         cut = Cut(tuple(ended), (height, width, channels))
         found = cut.late_half(model).features(cut.maps(model, images))
         return cut if alike(found, expected) else None
-    # What a backbone does between its modules may not take maps for images.
+    # A backbone's code between its modules may not accept maps in place of images.
     except (RuntimeError, ValueError, TypeError, AttributeError, AssertionError):
         return None

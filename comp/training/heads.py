@@ -1,4 +1,4 @@
-"""Heads: what turns a backbone's features into logits, and what its weights start from."""
+"""Heads, which turn a backbone's features into logits, and their initial weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +20,9 @@ ATTENDED = 128
 def build_head(
     features: int, prior: npt.NDArray[Any], dropout: float, head: str | Callable[[int, int], Any] | Head = "linear"
 ) -> nn.Module:
-    """The head by its name, or as a function of features and outputs builds it; `takes_maps` says what it is given.
+    """The head of a name, or as a function of features and outputs builds it; `takes_maps` says what its inputs are.
 
-    prior: the logits (C,) that a named head gives to anything when it is new.
+    prior: the logits (C,) that a new named head gives for any input.
     Raises DeclarationError where a function builds no module.
     """
     if not isinstance(head, str):
@@ -43,12 +43,12 @@ def build_head(
 
 
 def takes_maps(head: object) -> bool:
-    """Whether a head is given the backbone's last maps or tokens, and not their mean."""
+    """Whether a head takes the backbone's last maps or tokens, and not their mean."""
     return head == "attention" or (isinstance(head, Head) and not head.pooled)
 
 
 def _classifier(features: int, prior: npt.NDArray[Any], dropout: float) -> list[nn.Module]:
-    """A linear classifier of standardised features: it converges in few epochs, whatever the features' scales."""
+    """A linear classifier on standardised features: it converges in few epochs, whatever the features' scales."""
     linear = nn.Linear(features, len(prior))
     nn.init.zeros_(linear.weight)
     with torch.no_grad():
@@ -72,10 +72,7 @@ class AttentionPooling(nn.Module):
 
 
 class GeM(nn.Module):
-    """Generalised mean pooling (arXiv:1711.02512): the mean of the activations' p-th powers, its root; p is learned.
-
-    average: the pooling in whose place it stands, a mean.
-    """
+    """Generalised mean pooling (arXiv:1711.02512) in place of ``average``, a mean; the power ``p`` is learned."""
 
     def __init__(self, average: nn.Module, p: float = 3.0) -> None:
         super().__init__()
@@ -87,7 +84,7 @@ class GeM(nn.Module):
 
 
 def pool_generalised(backbone: nn.Module) -> None:
-    """Put GeM in the place of a backbone's global pooling; raises BackboneError where that isn't one mean of maps."""
+    """Replace a backbone's global pooling by GeM; raises BackboneError where it isn't a single mean over maps."""
     pools = [name for name, module in backbone.named_modules() if isinstance(module, SelectAdaptivePool2d)]
     if len(pools) != 1:
         raise BackboneError(
@@ -98,7 +95,7 @@ def pool_generalised(backbone: nn.Module) -> None:
 
 
 def joined(features: Tensor, columns: Tensor) -> Tensor:
-    """Features (B, F), maps (B, F, H, W) or tokens (B, T, F) with columns (B, K) as K more, the same everywhere."""
+    """Features (B, F), maps (B, F, H, W) or tokens (B, T, F) with columns (B, K) as K more, equal at all positions."""
     columns = columns.to(features.dtype)
     if features.ndim == 4:
         return torch.cat([features, columns[:, :, None, None].expand(-1, -1, *features.shape[2:])], dim=1)
@@ -107,7 +104,7 @@ def joined(features: Tensor, columns: Tensor) -> Tensor:
 
 
 def is_new(head: nn.Module) -> bool:
-    """Whether a linear head is as it was built: all its weights are zero."""
+    """Whether a linear head is untrained: all its weights are zero."""
     assert isinstance(head, nn.Sequential)
     return not bool(head[-1].get_parameter("weight").any())
 
@@ -115,13 +112,13 @@ def is_new(head: nn.Module) -> bool:
 def start_from_pretrained(
     head: nn.Module, pretrained: nn.Linear, features: npt.NDArray[np.float32], targets: npt.NDArray[Any]
 ) -> None:
-    """Give each class the row of the pretrained classifier that most images of the class fall to.
+    """Give each class the row of the pretrained classifier that most of its images are predicted as.
 
-    Its rows were learned from far more images than a competition has: breeds of dogs, which are classes of ImageNet,
-    are told apart better by them than by any head trained anew. Classes that share a row start alike.
+    These rows were learned from far more images than a competition has: they tell ImageNet's breeds of dogs apart
+    better than any head trained anew. Classes that share a row start alike.
 
-    pretrained: the classifier, on the same features. targets: (N,) indices of classes.
-    features: pooled, of the training samples (N, F); they give the head its standardisation as well.
+    pretrained: the classifier of the same features. targets: (N,) class indices.
+    features: pooled, of the training samples (N, F); the head's standardisation comes from them as well.
     """
     assert isinstance(head, nn.Sequential)
     norm, linear = head[0], head[-1]
@@ -132,11 +129,11 @@ def start_from_pretrained(
     classes = len(linear.get_parameter("bias"))
     rows = [int(np.bincount(fallen[targets == index], minlength=len(weight)).argmax()) for index in range(classes)]
     mean, variance = pooled.mean(dim=0), pooled.var(dim=0, correction=0)
-    # Columns of the table come after them, and start as they are.
+    # The table's columns follow the features, and keep their initial weights.
     own = pooled.shape[1]
     with torch.no_grad():
         norm.get_buffer("running_mean")[:own].copy_(mean)
         norm.get_buffer("running_var")[:own].copy_(variance)
-        # The head sees standardised features, the pretrained classifier saw them as they are.
+        # The head sees standardised features, the pretrained classifier saw raw ones.
         linear.get_parameter("weight")[:, :own].copy_(weight[rows] * (variance + norm.eps).sqrt())
         linear.get_parameter("bias").copy_(bias[rows] + weight[rows] @ mean)

@@ -1,4 +1,4 @@
-"""What a learner is given: the images of a run, or the cached features of a backbone that is frozen."""
+"""A learner's inputs: the images of a run, or the cached features of a frozen backbone."""
 
 import os
 import time
@@ -63,11 +63,11 @@ FEATURES_FOLLOW_FROM = (
 class Images:
     """The images of a table, and everything needed to read them as the backbone's weights expect.
 
-    paths: of all rows, in the table's order. contents: the digests of their files' bytes, in hexadecimal, where they
-    are known. columns: (N, K), where the competition has any. cache: the folder for their features and for the images
-    at the sizes that they train at. read, depth, beside: how they are read, and what they have in common, as in
-    `Reading`. parts: those that they were put together from, whose features are cached each on its own. reused: whether
-    what the early half makes of them is of use again, in other folds or for other snapshots. tta: the recipe's.
+    paths: of all rows, in the table's order. contents: the hexadecimal digests of their files' bytes, where known.
+    columns: (N, K), where the competition has any. cache: the folder of cached features and of images cached at their
+    training sizes. read, depth, beside: as in `Reading`. parts: the `Images` that were joined into this one; features
+    are cached for each part. reused: whether the early half's maps are needed again, in other folds or for other
+    snapshots. tta: the recipe's.
     """
 
     paths: Paths
@@ -100,7 +100,6 @@ class Images:
         return replace(self, paths=self.paths.take(rows), contents=contents, parts=())
 
     def followed_by(self, paths: Paths, contents: Sequence[str], columns: Tensor | None) -> "Images":
-        """These, and others after them."""
         both = pd.concat([pd.Series(self.paths), pd.Series(paths)], ignore_index=True).array
         more = replace(self, paths=paths, contents=contents, columns=columns)
         columns = None if self.columns is None or columns is None else torch.cat([self.columns, columns])
@@ -112,11 +111,11 @@ class Images:
         return content_digest(self.paths, self.contents, self.read)
 
     def features(self, learner: Learner, size: Size, views: Sequence[View], cut: Cut | None = None) -> Features:
-        """The pooled features (N, V, F) of all rows in these views, from the cache where they were computed before.
+        """The pooled features (N, V, F) of all rows in these views, computed once and cached.
 
-        With a ``cut`` what the early half makes of them, (N, V, H, W, F).
+        With a ``cut``: the early half's maps (N, V, H, W, F).
         """
-        # Maps stay on the disk, in one file: they may be more than the memory.
+        # Maps stay on disk, in one file: they may not fit into memory.
         if self.parts and cut is None and len(learner.model.shape) == 1:
             return np.concatenate([part.features(learner, size, views) for part in self.parts])
         began, computed = time.monotonic(), partial(self._computed, learner, size, views, cut=cut)
@@ -130,7 +129,7 @@ class Images:
             if found:
                 from_main(None)
         else:
-            # Rank 0 writes them, and says from where on it needs the others, if at all.
+            # Rank 0 writes the features, and sends the row from which workers compute, or None where it found them.
             start = from_main(None)
             if start is not None:
                 deque(computed(start=start), maxlen=0)
@@ -144,13 +143,13 @@ class Images:
     def _place(
         self, learner: Learner, size: Size, views: Sequence[View], cut: Cut | None
     ) -> tuple[Path, tuple[int, ...]]:
-        """The file that features of all rows are cached in, and their shape."""
+        """The cache file of the features of all rows, and their shape."""
         shape = learner.model.shape if cut is None else cut.shape
         backbone = learner.evaluated.backbone
         parts = [backbone] if cut is None else [backbone.get_submodule(name) for name in cut.early]
         made_from: dict[str, Any] = {
             "weights": [*map(digest, parts)],
-            # What has no weights: pooling, activations.
+            # For layers without weights: pooling, activations.
             "architecture": [type(backbone).__name__, *map(_described, parts)],
             "early": None if cut is None else cut.early,
             "versions": versions_of(["timm", "albumentations"]),
@@ -166,7 +165,7 @@ class Images:
             "own": None,
             "precision": [str(learner.accelerator.device.type), learner.accelerator.mixed_precision],
         }
-        # Pipelines as albumentations writes them down, and one's own by their source.
+        # Pipelines as albumentations serialises them, and custom ones by their source.
         if any(view.draw is not None for view in views):
             random, viewpoint = self.dataset(size, self.seed).pipelines[0], self.viewpoint
             made_from["augmentations"] = [serialised(random), viewpoint.max_zoom, key_of(viewpoint.pipeline)]
@@ -177,7 +176,7 @@ class Images:
         return file_of(folder, made_from), (len(self.paths), len(views), *shape)
 
     def can_cache_maps(self, learner: Learner, stage: Stage) -> bool:
-        """Whether a stage can have what the early half makes of all rows; why not is said."""
+        """Whether the early half's maps of all rows can be cached for a stage; says why not."""
         given = learner.given(stage)
         if isinstance(given, Cut):
             return self._has_room(learner, stage.pixels, self.viewpoint.at(stage.pixels).views(stage.views), given)
@@ -200,7 +199,7 @@ class Images:
         seed: int,
         folds: Rows | None = None,
     ) -> tuple[Epochs, Validation | None]:
-        """What a stage trains on, in orders and augmentations drawn from ``seed``, and validates on where rows do."""
+        """A stage's training epochs, drawn from ``seed``, and its validation; None where no row validates."""
         batch_size = learner.recipe.batch_size_of(stage)
         epochs: Epochs
         validation: Callable[[], Iterable[Tensor]]
@@ -225,10 +224,9 @@ class Images:
         return epochs, Validation(validation, targets[validating], columns) if len(validating) else None
 
     def to_predict(self, learner: Learner, rows: Rows | None = None) -> Iterable[Tensor]:
-        """The features of some rows, all if none are named, in the recipe's TTA views, as batches (B, V, F).
+        """The features of some rows, by default of all, in the recipe's TTA views, as batches (B, V, F).
 
-        Those of a backbone that was trained are not cached; where a stage cached all rows' they are taken from there,
-        as is what the early half makes of them where a stage cached that.
+        Features of a trained backbone are not cached. Features or maps that a stage cached for all rows are reused.
         """
         stages, views = learner.recipe.stages, tta_views(learner.recipe, self.viewpoint)
         size, every = stages[-1].pixels, np.arange(len(self.paths)) if rows is None else rows
@@ -239,7 +237,7 @@ class Images:
         cut = given if isinstance(given, Cut) else None
         if trained and cut is None:
             return self.only(every)._computed(learner, size, views)
-        # Of all rows a stage may have cached these views and more.
+        # A stage may have cached these views, and more, for all rows.
         of_stages = (
             self.viewpoint.at(size).views(stage.views)
             for stage in stages
@@ -253,24 +251,24 @@ class Images:
         if cut and seen is None and not (self.reused and images._has_room(learner, size, views, cut)):
             if not in_halves:
                 return images._computed(learner, size, views)
-            # As of maps that are cached, whose late half has its batch norms unfolded: the bits are the same.
+            # The late half's batch norms stay unfolded, as with cached maps, so that the bits are the same.
             return learner.features_of_maps(images._computed(learner, size, views, cut=cut), cut)
         features = images.features(learner, size, seen or views, cut)[:, : len(views)]
         return in_batches(features, among) if cut is None else self._of_maps(learner, features, among, cut)
 
     def _is_cached(self, learner: Learner, size: Size, views: Sequence[View], cut: Cut) -> bool:
-        """Whether what the early half makes of all rows is there."""
+        """Whether the early half's maps of all rows are cached."""
         return from_main(is_main() and self._place(learner, size, views, cut)[0].is_file())
 
     def _of_maps(self, learner: Learner, maps: Features, rows: Rows, cut: Cut) -> Iterator[Tensor]:
-        """What the late half makes of some rows' maps, as batches (B, V, F)."""
+        """The late half's features of some rows' maps, as batches (B, V, F)."""
         at_once = max(1, forward_batch() // maps.shape[1])
         return learner.features_of_maps(in_batches(maps, rows, at_once), cut)
 
     def _computed(
         self, learner: Learner, size: Size, views: Sequence[View], start: int = 0, cut: Cut | None = None
     ) -> Iterator[Tensor]:
-        """From row ``start`` on, in the batches that they would have been in from the first row on."""
+        """Compute features or maps from row ``start`` on, in the same batches as a computation from row 0."""
         if start:
             found = f"{start} of {len(self.paths)} images at {size_in_words(size)} px"
             self.console.detail(f"{_what(cut)} of {found}: found in the cache")
@@ -282,9 +280,9 @@ class Images:
                 bar.advance(batch.shape[0] * batch.shape[1])
 
     def kept(self, stage: Stage, training: Rows, validating: Rows) -> dict[Size, ImageCache]:
-        """The images of a stage of several epochs, by the size that they cover, where there is room for them.
+        """The cached images of a stage of several epochs, by the size that they cover, where there is room for them.
 
-        Whole images, as a pipeline of one's own is given, take too much of it: their files are read in every epoch.
+        A custom pipeline takes whole images, which are too large to cache: their files are read in every epoch.
         """
         if stage.epochs == 1:
             return {}
@@ -321,14 +319,14 @@ class Images:
         return in_views(dataset, rows, views, forward_batch(), workers=readers)
 
     def _workers(self, size: Size, images: int) -> int:
-        """Processes that read batches of so many images: fewer, which is said, where these would have no room."""
+        """The processes that read batches of this many images: fewer where shared memory is small, which is said."""
         wanted = workers()
         found = readers_within(wanted, images * prod(sides(size)) * self.depth.channels) if wanted else 0
         if found < wanted and found not in self._said:
             self._said.add(found)
             self.console.say(
-                f"{found} processes read images, not {wanted}: more would fill {SHARED_MEMORY}; let it be larger, as "
-                "by docker run --shm-size=8g"
+                f"{found} processes read images, not {wanted}: more would fill {SHARED_MEMORY}; make it larger, for "
+                "example with docker run --shm-size=8g"
             )
         return found
 
@@ -345,15 +343,12 @@ class Images:
         kept: Mapping[Size, ImageCache] | None = None,
         cut: Cut | None = None,
     ) -> Iterator[Tensor]:
-        """Pooled features of rows in order, (B, V, F) each, the same bits in one process or several.
-
-        Of several each looks at every n-th batch.
-        """
+        """The features of rows in order, (B, V, ...) each, the same bits in one process or several that share them."""
         rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
         if count == 1:
             return learner.features(self.views(rows, size, views, kept), cut)
         same_weights(learner.evaluated)
-        # As many rows as go through the network at once in these views.
+        # The rows of one forward pass in these views.
         at_once = max(1, forward_batch() // len(views))
         blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
         own = np.concatenate([rows[:0], *blocks[rank::count]])
@@ -361,7 +356,7 @@ class Images:
 
 
 def _described(part: nn.Module) -> str:
-    """Its layers, without the blocks' chance to be skipped: a network that only predicts is built without it."""
+    """The layers of a module in words, without drop path: a network that only predicts is built without it."""
     return "\n".join(line for line in repr(part).splitlines() if "(drop_path" not in line)
 
 
@@ -374,7 +369,7 @@ def _not_here(_: int) -> Iterator[Tensor]:
 
 
 def workers() -> int:
-    """Processes that read images: as many as there are cores beside each GPU, none where the cores train."""
+    """The number of processes that read images: the cores per GPU, at most 16; none where the CPU trains."""
     if not torch.cuda.is_available():
         return 0
     trainers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
@@ -382,5 +377,5 @@ def workers() -> int:
 
 
 def forward_batch() -> int:
-    """Images in one forward pass: what fits a CPU's cache is fastest there."""
+    """The number of images in one forward pass: on a CPU, a batch that fits its cache is fastest."""
     return 256 if torch.cuda.is_available() else 16

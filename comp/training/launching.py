@@ -1,8 +1,8 @@
-"""One command in several processes: starting them, and what only the first of them (rank 0) does.
+"""One command in several processes: starting them, and what only rank 0 does.
 
-``--processes N`` starts them by torch's elastic agent, `accelerate launch -m comp ...` and `torchrun -m comp ...` by
-theirs, on several machines too. All processes take the same steps on the same data; rank 0 alone writes and speaks.
-Nothing here imports torch where there is one process.
+``--processes N`` starts them with torch's elastic agent; `accelerate launch -m comp ...` and `torchrun -m comp ...` do
+so too, on several machines as well. All processes take the same steps on the same data; only rank 0 writes and prints.
+With one process, nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import TypeVar
 from comp.errors import OverrideError
 from comp.interrupts import STATUSES
 
-# With the hundreds of thousands of looks for work that are usual before a thread of torch sleeps, one other busy
-# process on the cores makes a training five times slower; with these few an idle machine loses about 5 %.
+# How often an idle thread of torch looks for work before it sleeps. With the default, hundreds of thousands, one other
+# busy process makes a training five times slower; with this value an idle machine loses about 5 %.
 SPINS = "1000"
 PR_SET_PDEATHSIG = 1  # prctl's, from Linux' prctl.h
 LOST = "Another process of this training has ended; the same command again resumes."
@@ -34,7 +34,7 @@ Value = TypeVar("Value")
 
 
 def spin_little() -> None:
-    """Let threads sleep soon, unless the environment says otherwise; it is read once, when torch is imported."""
+    """Let threads sleep soon, unless the environment says otherwise; must be called before torch is imported."""
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
@@ -44,14 +44,14 @@ def launched() -> bool:
 
 
 def is_main() -> bool:
-    """Whether it is the only one, or rank 0."""
+    """Whether this process is the only one, or rank 0."""
     return not launched() or os.environ["RANK"] == "0"
 
 
 def start_processes(count: int) -> bool:
-    """Run this command in so many processes, and wait for them; False where this is to run it itself.
+    """Run this command in ``count`` processes and wait for them; False where this process is to run it itself.
 
-    An error in one of them, or its end by a signal, ends all. Raises OverrideError for more processes than GPUs.
+    An error in one process, or its end by a signal, ends all. Raises OverrideError for more processes than GPUs.
     """
     if launched():
         if count not in (1, int(os.environ["WORLD_SIZE"])):
@@ -69,7 +69,7 @@ def start_processes(count: int) -> bool:
             f"--processes is {count}, but there are {torch.cuda.device_count()} GPUs, and each process takes one."
         )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
-    # What the agent would log is said below, in one sentence.
+    # One sentence below replaces the agent's log.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         config = LaunchConfig(
@@ -87,8 +87,8 @@ def start_processes(count: int) -> bool:
         except SignalException as stopped:
             sys.exit(128 + int(stopped.sigval))
         except ChildFailedError as error:
-            # What the processes that lost another one, or were stopped, say follows from what that one says. One that
-            # was killed may be the first, or was by the launcher, after another had an error of its own.
+            # The cause comes first: processes that were stopped or that lost another one only follow it, and the
+            # launcher may have killed a process after another one's error.
             first = min(
                 error.failures.values(),
                 key=lambda one: (one.exitcode in STATUSES or LOST in one.message, one.exitcode < 0, one.timestamp),
@@ -102,11 +102,11 @@ def start_processes(count: int) -> bool:
 
 
 def begin_process() -> None:
-    """Make this process one of several, where it is: workers are silent, and leave signals to rank 0, which saves."""
+    """Set up a process that is one of several: workers are silent, and leave signals to rank 0, which saves."""
     if not launched():
         return
     if sys.platform.startswith("linux"):
-        # With whoever launched it.
+        # The process ends with its launcher.
         ends_by = signal.SIGTERM if is_main() else signal.SIGKILL
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ends_by)
     if not is_main():
@@ -116,7 +116,7 @@ def begin_process() -> None:
 
 
 def only_main() -> None:
-    """Let rank 0 go on as if it were alone, for a command that doesn't train; the others end here."""
+    """Let rank 0 go on as if it were alone, for a command that doesn't train; end the other processes."""
     if not is_main():
         sys.exit(0)
     for name in ("WORLD_SIZE", "RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK"):
@@ -124,12 +124,12 @@ def only_main() -> None:
 
 
 def lost(error: BaseException) -> bool:
-    """Whether it only says that another process of the same command has ended."""
+    """Whether an error only says that another process of the same command has ended."""
     return launched() and isinstance(error, RuntimeError) and any(word in str(error) for word in ("gloo", "NCCL"))
 
 
 def report_error(sentence: str) -> bool:
-    """Have the launcher say it, once for all processes; False where none launched this one."""
+    """Have the launcher print an error, once for all processes; False where this process is to print it."""
     file = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if file is not None and launched():
         Path(file).write_text(json.dumps({"message": sentence, "timestamp": int(time.time())}), encoding="utf-8")
@@ -137,7 +137,6 @@ def report_error(sentence: str) -> bool:
 
 
 def wait_for_all() -> None:
-    """Until every process has come here."""
     if launched():
         from torch import distributed
 
@@ -157,7 +156,7 @@ def from_main(value: Value) -> Value:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The block in rank 0 and then in the others, which find what it has made: downloads, caches."""
+    """Run the block in rank 0 and then in the others, which find what rank 0 made: downloads, caches."""
     if not is_main():
         from_main(None)
     yield

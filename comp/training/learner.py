@@ -34,31 +34,32 @@ from comp.training.schedules import scheduler
 from comp.training.solving import FOLDS, MOST_ROWS, Solved, solve
 from comp.training.state import StageState
 
-# What torch and timm consist of stays for as long as the process: looking through it for garbage, as every stage does
-# before it begins, took a third of a second each time. At the end it goes, or what is written in C++ speaks of leaks.
+# The objects of torch and timm live as long as the process: to collect garbage among them, as each stage does when it
+# begins, takes a third of a second. They are unfrozen at exit, or C++ extensions report leaks.
 gc.freeze()
 atexit.register(gc.unfreeze)
 
 # Inputs, and columns if any, to logits.
 Network = Callable[..., Tensor]
 
-# What a stage trains on: images, cached features, or what the early half makes of images, up to a cut.
+# The inputs of a stage: images, cached features, or the early half's cached maps up to a cut.
 Given = Literal["images", "features"] | Cut
 
-# Steps between two looks at the loss within an epoch: each look waits for the GPU.
+# Steps between two checks of the loss within an epoch: each check waits for the GPU.
 CHECKED = 100
 
 
 class Learner:
-    """A classifier on a device, with what its recipe says about training it.
+    """A classifier on a device, with its recipe's settings for training.
 
-    model: trains. evaluated: validates and predicts; the same, or the moving average of its weights while it trains.
-    objective: what is minimised; None where it only predicts.
-    micro_batches: how many samples go through the network at once.
-    under_way: where the stage that trains stands; None between two stages.
-    shares: how many samples of each of the stage's batches every process has, where several share them; empty where
-        what is frozen was cached: there all take the same steps.
-    solved: how L-BFGS solved the head last.
+    model: the network that trains. evaluated: the network that validates and predicts: the model, or its moving average
+        while it trains.
+    objective: the loss to minimise; None where the learner only predicts.
+    micro_batches: the number of samples in one pass through the network.
+    under_way: the state of the current stage; None between two stages.
+    shares: each process's number of samples per batch, where several processes share batches; empty on cached features
+        or maps: there all processes take the same steps.
+    solved: the latest result of L-BFGS.
     """
 
     under_way: StageState | None = None
@@ -70,7 +71,7 @@ class Learner:
     ) -> None:
         self.accelerator = accelerator = choose_device()
         self.model = self.evaluated = model.to(accelerator.device)
-        # Torch can't lay out so what has five dimensions, as lambda layers have.
+        # Torch has no channels-last layout for five-dimensional weights, as lambda layers have.
         if all(parameter.ndim != 5 for parameter in model.parameters()):
             model.to(memory_format=torch.channels_last)
         self.recipe, self.layer_lr_ratio, self.objective = recipe, layer_lr_ratio, objective
@@ -82,8 +83,8 @@ class Learner:
         self._closes = objective is not None and needs_closure(recipe)
         if self._closes and accelerator.scaler is not None:
             raise DeclarationError(
-                f"Recipe: `optimizer` {short_name(recipe.optimizer)} steps with a closure, which can't be had in half "
-                "precision; take one that steps without, or a GPU with bfloat16."
+                f"Recipe: `optimizer` {short_name(recipe.optimizer)} steps with a closure, which half precision "
+                "doesn't support; take one that steps without, or a GPU with bfloat16."
             )
         self._undo: Undo | None = None
         self._foldable: list[Pair] | None = None
@@ -91,7 +92,7 @@ class Learner:
 
     @property
     def device(self) -> str:
-        """What it trains on, in words."""
+        """The device in words, with the number of processes where there are several."""
         if self.accelerator.num_processes == 1:
             return str(self.accelerator.device)
         return f"{self.accelerator.num_processes} x {self.accelerator.device.type}"
@@ -105,10 +106,10 @@ class Learner:
         seed: int,
         saved: dict[str, Any] | None = None,
     ) -> Iterator[Step | Epoch]:
-        """Train a stage; yields every step, and every epoch with its validation.
+        """Train a stage; yield every step, and every epoch with its validation.
 
-        learning_rate: the peak of the head's.
-        training: gives what the stage is `given`: images (B, size, size, 3), or what was cached of them.
+        learning_rate: the head's peak.
+        training: the inputs that the stage is `given`: images (B, size, size, 3), cached features or cached maps.
         saved: the state of `under_way` at one of these events, to resume from; the model must be as it was then.
         Raises DivergedError after an epoch whose loss is NaN or infinite.
         """
@@ -167,7 +168,7 @@ class Learner:
         self.evaluated, self.under_way = self.model, None
 
     def _solve(self, training: Epochs, validation: Validation | None) -> Iterator[Epoch]:
-        """Give the head its optimum on cached features, as one epoch of one step."""
+        """Solve the head on cached features, as one epoch of one step."""
         assert isinstance(training, FeatureEpochs)
         assert self.objective is not None
         began = time.perf_counter()
@@ -185,11 +186,10 @@ class Learner:
     def baseline(
         self, training: Epochs, validation: Validation | None
     ) -> tuple[npt.NDArray[np.float32] | None, float | None]:
-        """The logits (N, C) and the loss on the validation samples of a linear head solved on a stage's features.
+        """The validation samples' logits (N, C) and loss, by a linear head solved on a stage's features.
 
-        With cross-entropy that is logistic regression. None both where the stage has no pooled features, no sample
-        validates, or the loss is one's own, which may need batches or a head that is not linear. The model stays as it
-        is.
+        With cross-entropy this is logistic regression. Both are None where the stage has no pooled features, no sample
+        validates, or the loss is custom, as it may need batches or another head. The model stays as it is.
         """
         assert self.objective is not None
         pooled = training if isinstance(training, FeatureEpochs) and training.features.ndim == 3 else None
@@ -198,7 +198,7 @@ class Learner:
         inputs, targets, _ = pooled.whole(MOST_ROWS)
         folds = np.random.default_rng(0).permutation(len(inputs)) % FOLDS
         own = self.model.head
-        # What a layer of torch starts from is drawn.
+        # Torch draws the initial weights of a layer.
         with torch.random.fork_rng(devices=[]):
             head = build_head(inputs.shape[-1], np.zeros(self.model.outputs), dropout=0.0)
         self.model.head = head.to(self.accelerator.device)
@@ -209,16 +209,16 @@ class Learner:
             self.model.head = own
 
     def undo_stage(self) -> None:
-        """Be between two stages again after one whose loss diverged; the weights are the caller's to restore."""
+        """Reset the state after a stage whose loss diverged; the caller restores the weights."""
         self.under_way, self.evaluated = None, self.model
         if (scaler := self.accelerator.scaler) is not None:
-            # That of half precision was halved at every step without finite gradients.
+            # The gradient scale of half precision was halved at every step with non-finite gradients.
             scaler.load_state_dict(GradScaler("cpu").state_dict())
 
     def given(self, stage: Stage) -> Given:
-        """What it trains on in a stage: images, their features, or where the late half trains on cached maps, the cut.
+        """A stage's inputs: images, cached features, or the cut where the late half trains on cached maps.
 
-        Of a backbone that can't be cut the late half trains on images. The model must have been made for the size.
+        Where the backbone can't be cut, the late half trains on images. The model must be set to the stage's size.
         """
         if not stage.cached or stage.on_features:
             return "features" if stage.cached else "images"
@@ -227,11 +227,11 @@ class Learner:
         return self._cuts[stage.pixels] or "images"
 
     def ready(self, stage: Stage, learning_rate: float, batch_size: int) -> tuple[Network, Optimizer]:
-        """Freeze what the stage doesn't train; what its inputs go through, and an optimizer at the groups' peak rates.
+        """Freeze what the stage doesn't train; return the network for its inputs, and an optimizer at peak rates.
 
-        batch_size: samples of a batch, of all processes together.
+        batch_size: samples per batch, of all processes together.
         """
-        self._undo = None  # which has the optimizer of the stage before
+        self._undo = None  # it holds the previous stage's optimizer
         self.accelerator.free_memory()
         freeze(self.model, stage.groups)
         given = self.given(stage)
@@ -243,10 +243,10 @@ class Learner:
         elif self.accelerator.num_processes > 1 and given == "images":
             self.shares, self.micro_batches.training = shares(batch_size), None
             self.micro_batches.processes = self.accelerator.num_processes
-            # A head on maps leaves out what pools them, and one of one's own may leave out more.
+            # A head on maps skips the backbone's pooling, and a custom head may skip more.
             self.accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=not self.model.pooled)
             network = self.accelerator.prepare_model(SharedBatch(self.model, self.shares))
-        # Its parameters are on the device, and placing it there gives an optimizer within it other groups than its own.
+        # The parameters are on the device already, and placement would give an inner optimizer groups of its own.
         optimizer: Optimizer = self.accelerator.prepare(
             build_optimizer(self.model, self.recipe, learning_rate, self.layer_lr_ratio, stage.groups),
             device_placement=[False],
@@ -255,7 +255,7 @@ class Learner:
         return network, optimizer
 
     def step(self, network: Network, batches: Sequence[Batch], optimizer: Optimizer) -> Tensor:
-        """One optimizer step by the gradients of some mini-batches; their mean loss, detached."""
+        """Take one optimizer step by the gradients of some mini-batches; return their mean loss, detached."""
         loss = self._gradients(network, batches)
         again = partial(self._gradients, network, batches, self._undo) if self._closes else None
         optimizer.step(again)  # type: ignore[arg-type]
@@ -264,9 +264,9 @@ class Learner:
 
     @torch.enable_grad()
     def _gradients(self, network: Network, batches: Sequence[Batch], before: Undo | None = None) -> Tensor:
-        """Make the gradients of some mini-batches, clipped; their mean loss, detached.
+        """Compute the clipped gradients of some mini-batches; return their mean loss, detached.
 
-        before: an optimizer asks for them again, of the same mixed samples and dropout, at the weights as they are now.
+        before: undone first where a closure asks for gradients again, with the same mixing and dropout, at new weights.
         """
         if before is not None:
             before.undo()
@@ -278,7 +278,7 @@ class Learner:
         return loss
 
     def _forward_and_backward(self, network: Network, batches: Sequence[Batch]) -> Tensor:
-        """Add the gradients of the mean loss of some mini-batches; returns that loss, detached."""
+        """Add up the gradients of some mini-batches' mean loss; return that loss, detached."""
         objective, losses, share = self.objective, [], 1 / len(batches)
         assert objective is not None
         for batch in batches:
@@ -299,9 +299,9 @@ class Learner:
 
     @torch.inference_mode()
     def features(self, images: Iterable[Tensor], cut: Cut | None = None) -> Iterator[Tensor]:
-        """Features (B, V, ...) on the device, of batches of images in their views, (B, V, size, size, 3) bytes.
+        """The features (B, V, ...), on the device, of batches of images in their views: bytes (B, V, size, size, 3).
 
-        With a ``cut`` what the early half makes of them, (B, V, H, W, F).
+        With a ``cut``: the early half's maps (B, V, H, W, F).
         """
         through: Network | None = None
         for batch in images:
@@ -313,13 +313,13 @@ class Learner:
 
     @torch.inference_mode()
     def features_of_maps(self, maps: Iterable[Tensor], cut: Cut) -> Iterator[Tensor]:
-        """Features (B, V, ...) on the device, which the late half makes of batches of maps (B, V, H, W, F)."""
+        """The late half's features (B, V, ...), on the device, of batches of maps (B, V, H, W, F)."""
         late = cut.late_half(self.evaluated.eval())
         for batch in maps:
             yield self._forward(late.features, batch)
 
     def _forward(self, through: Network, batch: Tensor) -> Tensor:
-        """Inputs (B, V, ...) through a network to (B, V, ...), in as many passes as there is memory for."""
+        """Pass inputs (B, V, ...) through a network to (B, V, ...), in micro-batches that fit into memory."""
         inputs, device = batch.flatten(0, 1), self.accelerator.device
 
         def work() -> Tensor:
@@ -331,9 +331,9 @@ class Learner:
         return given.reshape(*batch.shape[:2], *given.shape[1:])
 
     def _folded(self, image: Tensor, cut: Cut | None = None) -> Classifier:
-        """What `evaluated` predicts with: itself, or in single precision a copy with its batch norms folded.
+        """The network that predicts: `evaluated`, or in single precision a copy of it with folded batch norms.
 
-        With a ``cut`` only those that end with it: the late half normalises what comes after.
+        With a ``cut``, only batch norms of the early half are folded.
         """
         network = self.evaluated.eval()
         if self.accelerator.mixed_precision != "no":
@@ -345,7 +345,7 @@ class Learner:
 
     @torch.inference_mode()
     def logits(self, features: Iterable[Tensor], columns: Tensor | None = None) -> npt.NDArray[np.float32]:
-        """The head's logits (N, V, C) for batches of features (B, V, ...), and the columns (N, K) of all."""
+        """The head's logits (N, V, C) for batches of features (B, V, ...) and the columns (N, K) of all rows."""
         network, device, batches, start = self.evaluated.eval(), self.accelerator.device, [], 0
         for batch in features:
             own = None if columns is None else columns[start : start + len(batch)].to(device)
@@ -358,11 +358,11 @@ class Learner:
         return torch.cat(batches).numpy()
 
     def _validate(self, validation: Validation | None) -> tuple[npt.NDArray[np.float32] | None, float | None]:
-        """The logits (N, C) of the validation samples, and their loss; no logits where that is NaN or infinite."""
+        """The logits (N, C) of the validation samples, and their loss; no logits where the loss is NaN or infinite."""
         if validation is None:
             return None, None
         logits = self.logits(validation.features(), validation.columns)[:, 0]
         assert self.objective is not None
         loss = float(self.objective.plain()(torch.from_numpy(logits), validation.targets))
-        # The last step spoiled the weights, or the sum of their products overflows.
+        # It isn't finite where the last step spoiled the weights, or a sum in the network overflows.
         return logits if math.isfinite(loss) else None, loss

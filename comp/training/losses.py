@@ -1,4 +1,4 @@
-"""Losses, the weights of rare classes in them, and mixup and CutMix, which change inputs and targets before them."""
+"""Losses, the weights of rare classes in them, and mixup and CutMix."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
@@ -30,13 +30,13 @@ OF_NUMBERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass
 class Objective:
-    """What a training minimises: a loss of logits (B, C) and of what they are compared with, as `Outputs` has it.
+    """What a training minimises: a loss of logits (B, C) and targets, as `Outputs.compared` gives them.
 
     loss: a name of `comp.declare.losses.LOSSES`, or a function.
-    one_of: whether an image is of one class, by softmax, or each logit stands alone.
+    one_of: whether each image has one class, by softmax; otherwise each logit stands alone.
     label_smoothing: the share of a target spread over the classes (arXiv:1512.00567), or over a tag's yes and no.
-    class_weights: (C,), above 0; what a row of the class counts, or a row with the tag beside one without. A whole
-        number counts as so many copies of the row: torch's own would weigh what smoothing gives to a rare class, too.
+    class_weights: (C,), above 0: the weight of a row of the class, or of a row with the tag (one without weighs 1).
+        A weight counts as copies of the row: torch's own would also weigh what smoothing gives to a rare class.
     """
 
     loss: str | Callable[[Tensor, Tensor], Tensor]
@@ -46,14 +46,14 @@ class Objective:
     class_weights: Tensor | None = None
 
     def plain(self) -> "Objective":
-        """The same without smoothing and weights, as validation has it."""
+        """The same without smoothing and class weights, for validation."""
         return Objective(self.loss, one_of=self.one_of)
 
     def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean over the batch, a scalar.
+        """The mean loss over the batch, a scalar.
 
-        targets: classes (B,) or shares of classes (B, C) for one class per image, else (B, C). A loss of one's own is
-        given all but classes as floats.
+        targets: classes (B,) or shares of classes (B, C) for one class per image, else (B, C). A custom loss is given
+        all targets but classes as floats.
         """
         if callable(self.loss):
             return self.loss(logits, _of_own(targets))
@@ -81,7 +81,7 @@ class Objective:
             shares = shares * self.class_weights / weights
         smoothed = shares * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
         if self.loss == "asymmetric":
-            # As one row: timm's is the sum of a row, or of all.
+            # In one row: timm's loss is the sum of a row, or of all.
             whole = AsymmetricLossMultiLabel()(logits.reshape(1, -1), smoothed.reshape(1, -1))
             return torch.as_tensor(whole) / logits.numel()
         if self.loss == "focal":
@@ -92,19 +92,19 @@ class Objective:
     def try_on(
         self, targets: Tensor, width: int, *, mixed: bool, taught: bool = False, start: Tensor | None = None
     ) -> None:
-        """Call a function of one's own with some logits, before anything is computed that it is for.
+        """Call a custom loss with some logits, to find its errors before anything is computed.
 
-        targets: of some rows, as `Outputs.compared` has them. mixed: batches that train will be; taught: a teacher
-        gives shares. start: the logits (C,) that the network gives to anything as it is built, where that is known.
+        targets: of some rows, as `Outputs.compared` gives them. mixed: whether training batches will be mixed; taught:
+        whether a teacher gives shares. start: the logits (C,) of the untrained network for any input, where known.
         Raises DeclarationError where the function fails, gives no finite scalar with a gradient, or has parameters,
-        which nothing would train.
+        which would not be trained.
         """
         if not callable(self.loss):
             return
         tried = {"": targets}
         if self.one_of and targets.ndim == 1 and (mixed or taught):
-            # The images that validate have shares only by a teacher.
-            tried = {} if taught else {", classes of images that validate": targets}
+            # With a teacher, validation images have shares as well.
+            tried = {} if taught else {", classes of validation images": targets}
             why = "as a teacher gives them" if taught else "as batches are mixed"
             tried[f", shares of classes (B, C), {why}"] = _shares(targets, width)
         drawn = torch.linspace(-1, 1, len(targets) * width, device=targets.device).reshape(-1, width)
@@ -116,14 +116,14 @@ class Objective:
                 _must_be_a_loss(self.loss, logits, _of_own(given), of, why)
 
     def count(self, targets: Tensor) -> Tensor:
-        """How much these rows count in the mean over a batch that they are a part of; a scalar."""
+        """The weight of these rows in the mean over their batch, a scalar."""
         if not self.one_of or self.class_weights is None:
             return torch.tensor(float(len(targets)))
         return (_shares(targets, len(self.class_weights)) * self.class_weights).sum()
 
 
 def _of_own(targets: Tensor) -> Tensor:
-    """As a loss of one's own is given them: classes (B,), or floats (B, C)."""
+    """The targets that a custom loss is given: classes (B,), or floats (B, C)."""
     return targets if targets.ndim == 1 else targets.float()
 
 
@@ -148,13 +148,13 @@ def _must_be_a_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, targe
         )
     if _follows_from_more_than(logits, found):
         raise DeclarationError(
-            f"{named} has parameters, which would never be trained; what learns belongs in the `head`, whose "
+            f"{named} has parameters, which would never be trained; put learned layers in the `head`, whose "
             "forward is given the features, and a margin in the loss, which knows the targets."
         )
 
 
 def _follows_from_more_than(logits: Tensor, found: Tensor) -> bool:
-    """Whether gradients of what was found go to other tensors as well."""
+    """Whether the loss that was found has gradients for other tensors than the logits."""
     nodes, seen = [found.grad_fn], set()
     while nodes:
         node = nodes.pop()
@@ -168,7 +168,7 @@ def _follows_from_more_than(logits: Tensor, found: Tensor) -> bool:
 
 
 def _focal(logits: Tensor, targets: Tensor, label_smoothing: float, reduction: str = "mean") -> Tensor:
-    """Cross-entropy in which a class counts the less, the surer it is already (Lin et al. 2017, arXiv:1708.02002)."""
+    """Cross-entropy that counts a class less, the surer the prediction is (Lin et al. 2017, arXiv:1708.02002)."""
     logarithms = functional.log_softmax(logits, dim=1)
     shares = _shares(targets, logits.shape[1]) * (1 - label_smoothing) + label_smoothing / logits.shape[1]
     losses = -(shares * (1 - logarithms.exp()) ** FOCUS * logarithms).sum(dim=1)
@@ -176,11 +176,11 @@ def _focal(logits: Tensor, targets: Tensor, label_smoothing: float, reduction: s
 
 
 def class_weights(targets: npt.NDArray[np.int64], classes: int) -> Tensor:
-    """What each class weighs in the loss (C,), so that the rare ones count as much as the frequent.
+    """The weight of each class in the loss (C,), so that rare classes count as much as frequent ones.
 
-    targets: of the training rows, (N,) places of classes or (N, C) of 0 and 1.
-    One class per image: scikit-learn's ``balanced``. Tags: rows without the tag per row with it, no more than
-    MOST_WEIGHT, lest a handful of rows be all that is learned. What is in no row, or a tag in every row, weighs 1.
+    targets: of the training rows, (N,) class indices or (N, C) of 0 and 1.
+    One class per image: scikit-learn's ``balanced``. Tags: rows without the tag per row with it, at most MOST_WEIGHT,
+    lest a handful of rows dominate. A class or tag in no row, and a tag in every row, weighs 1.
     """
     weights = np.ones(classes)
     if targets.ndim == 1:
@@ -195,19 +195,19 @@ def class_weights(targets: npt.NDArray[np.int64], classes: int) -> Tensor:
 
 
 def _shares(targets: Tensor, classes: int) -> Tensor:
-    """Of classes (B,) or shares of them (B, C), the shares."""
+    """Classes (B,), or shares of classes (B, C), as shares."""
     return targets if targets.ndim == 2 else functional.one_hot(targets, classes)
 
 
 class Mixing:
-    """Each batch blended (mixup, arXiv:1710.09412) or pasted into each other (CutMix, arXiv:1905.04899).
+    """Mixes the images of each batch: blends them (mixup, arXiv:1710.09412) or pastes them (CutMix, arXiv:1905.04899).
 
-    mixup, cutmix: alpha of the Beta(alpha, alpha) distribution that an image's own share is drawn from; 0 is without.
-        Where both are above 0 a batch gets one of the two, with even odds.
-    classes: C. own: a function in the place of both.
+    mixup, cutmix: alpha of the Beta(alpha, alpha) distribution that an image's own share is drawn from; 0 is off.
+        Where both are above 0, a batch gets one of the two, with even odds.
+    classes: C. own: a custom function in place of both.
 
-    Every row is paired with the one before it. All is drawn from torch's random state; timm's Mixup draws from numpy's,
-    changes the batch it is given and takes even ones only.
+    Every row is paired with the previous one. All draws use torch's random state; timm's Mixup uses numpy's, changes
+    its batch in place and takes only batches of even size.
     """
 
     def __init__(self, mixup: float, cutmix: float, classes: int, own: Callable[..., Any] | None = None) -> None:
@@ -216,22 +216,22 @@ class Mixing:
         self.classes, self.own = classes, own
 
     def __call__(self, inputs: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, ...]:
-        """A batch of images (B, size, size, 3), which are bytes, or of features (B, ...), and its targets, mixed.
+        """Mix a batch of images (B, size, size, 3) as bytes, or of features (B, ...), and its targets.
 
-        targets: (B,) places of classes, or (B, C) numbers; given back as shares or numbers (B, C). Blended images come
-        back as floats from 0 to 255. Features have no area to paste; blending them is Manifold Mixup (arXiv:1806.05236)
-        at the last layer. columns: (B, K) each, mixed as the shares are and given back after them.
+        targets: (B,) class indices, or (B, C) numbers; returned as shares or numbers (B, C). Blended images are
+        returned as floats from 0 to 255. Features have no area to paste; blending them is Manifold Mixup
+        (arXiv:1806.05236) at the last layer. columns: (B, K) each, mixed like the shares and returned after them.
         """
         shares = _shares(targets, self.classes).float()
-        # Whatever stands beside the shares is mixed as they are.
+        # Columns are mixed like the shares.
         shares, widths = torch.cat([shares, *columns], dim=1), [shares.shape[1], *(one.shape[1] for one in columns)]
         if inputs.dtype != torch.uint8:
             if self.mixup is not None:
-                # torchvision's takes images only: each feature is a channel of one pixel.
+                # torchvision's mixup takes images only: each feature is a channel of one pixel.
                 pixels, shares = self.mixup(inputs.reshape(len(inputs), -1, 1, 1), shares)
                 inputs = pixels.reshape(inputs.shape)
             return inputs, *torch.split(shares, widths, dim=1)
-        # torchvision's images are (B, 3, size, size); as a view only, they stay channels last in memory.
+        # torchvision takes images (B, 3, size, size); this view stays channels last in memory.
         images = inputs.permute(0, 3, 1, 2)
         if self.own is not None:
             images, shares = _mixed_by(self.own, images.float(), shares)
@@ -247,7 +247,7 @@ def _mixed_by(own: Callable[..., Any], images: Tensor, targets: Tensor) -> tuple
     if not isinstance(found, tuple) or [isinstance(part, Tensor) and tuple(part.shape) for part in found] != shapes:
         given = "images {} and targets {}".format(*shapes)
         raise DeclarationError(
-            f"Recipe: `mixing` {short_name(own)} should return {given}, tensors as it is given them."
+            f"Recipe: `mixing` {short_name(own)} should return {given}, tensors of the shapes that it is given."
         )
     mixed, shares = found
     return mixed.float(), shares.float()

@@ -1,4 +1,4 @@
-"""Memory: smaller micro-batches where a pass has no room, how the processor's memory is asked for, its peak."""
+"""Memory: smaller micro-batches when it runs out, how glibc keeps freed blocks, and its peak."""
 
 import ctypes
 import sys
@@ -28,11 +28,11 @@ Result = TypeVar("Result")
 
 @dataclass
 class MicroBatches:
-    """The most samples of one pass through the network, None while memory suffices for what is given.
+    """The most samples of one pass through the network; None while memory suffices for whole batches.
 
-    training: of a pass forward and back. forward: of one without gradients.
-    processes: how many share each batch; one can't make its share smaller without the others. setting: of its size.
-    say: told once, in words, when either is halved.
+    training: of a pass forward and backward. forward: of a pass without gradients.
+    processes: the number that share each batch; one can't make its share smaller without the others.
+    setting: the name of the batch size's setting. say: told, in words, when either number is halved.
     """
 
     training: int | None = None
@@ -42,10 +42,10 @@ class MicroBatches:
     say: Callable[[str], None] = lambda _: None
 
     def within_memory(self, kind: Kind, samples: int, work: Callable[[], Result], undo: "Undo | None" = None) -> Result:
-        """Work on so many samples, in micro-batches; again in smaller ones where memory runs out.
+        """Work on this number of samples, in micro-batches; again in smaller ones where memory runs out.
 
         undo: takes back what a pass that ran out of memory has changed.
-        Raises RunError where memory doesn't suffice for the smallest.
+        Raises RunError where memory doesn't suffice for the smallest micro-batch.
         """
         if undo is not None:
             undo.remember()
@@ -56,13 +56,13 @@ class MicroBatches:
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
-            # Not where the error is at hand: it holds on to the tensors of the pass that had no room.
+            # Outside the except block, whose error keeps the tensors of the failed pass alive.
             if undo is not None:
                 undo.undo()
             self._halve(kind, most)
 
     def slices(self, samples: int, kind: Kind) -> list[slice]:
-        """A batch as even micro-batches of at most so many samples as there is memory for; in training none of one."""
+        """A batch as even micro-batches that fit into memory; in training none has a single sample."""
         most = getattr(self, kind) or max(samples, 1)
         count = max(1, min(-(-samples // most), samples // FEWEST_OF[kind]))
         bounds = [samples * part // count for part in range(count + 1)]
@@ -88,18 +88,18 @@ class MicroBatches:
         else:
             self.say(
                 f"out of memory with {samples} samples at once: from now on micro-batches of {half}, whose gradients "
-                "are added up; a step is of as many samples as before, but batch norm learns the statistics of the "
-                "fewer"
+                "are added up; a step has as many samples as before, but batch norm learns its statistics from the "
+                "micro-batches"
             )
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether a pass of fewer samples might succeed."""
+    """Whether an error says that memory ran out, so that a smaller pass might succeed."""
     return isinstance(error, torch.OutOfMemoryError) or bool(should_reduce_batch_size(error))
 
 
 class Undo:
-    """What a pass in training changes, as last remembered: gradients, random states, batch norm's statistics."""
+    """Undoes what a training pass changed since `remember`: gradients, random states, batch norm's statistics."""
 
     def __init__(self, model: nn.Module, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
@@ -126,10 +126,10 @@ class Undo:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks of up to 1 GiB for the next layer, not give them back to the kernel.
+    """Let glibc keep freed blocks of up to 1 GiB for the next layer, not return them to the kernel.
 
     Otherwise each activation is mapped, zeroed page by page and unmapped again: for mobilenetv2_100 at 192 pixels on
-    two cores that took as long as the arithmetic. Does nothing with another C library.
+    two cores this took as long as the arithmetic. Does nothing with another C library.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -140,7 +140,7 @@ def keep_freed_memory() -> None:
 
 
 def peak_memory() -> int:
-    """The most bytes so far: of the GPU's memory that torch held, or without one, of the machine's in this process."""
+    """The peak memory so far in bytes: what torch held on the GPU, or without a GPU, what this process held."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
     if sys.platform == "win32":

@@ -17,14 +17,14 @@ from comp.errors import DeclarationError
 from comp.training.backbone import Classifier, layer_groups
 from comp.training.schedules import group_rates
 
-# Of timm's two, the power for trainings of fewer than a million steps.
+# Of the two powers that timm documents, the one for trainings of fewer than a million steps.
 WARM_UP_POWER = 3 / 4
-# Of timm's, by how their names begin.
+# timm's optimizers that are left out, by the beginning of their names.
 LEFT_OUT = {
     "adahessian": "its step needs the graph of the gradients",
     "kron": "its state is the square of a layer's size",
 }
-# By torch's own names; timm's sgd is Nesterov's.
+# Optimizers taken from torch; timm's sgd uses Nesterov momentum.
 TORCHS: dict[str, Callable[..., Optimizer]] = {"adamw": AdamW, "sgd": partial(SGD, momentum=0.9)}
 
 
@@ -34,7 +34,7 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
     learning_rate: the peak of the head's rate. ratio: how much smaller each earlier group's is.
 
     Each of the optimizer's ``param_groups`` has the ``name`` of its layer group. With ``decay="matrices"`` a layer
-    group has two of them at the same rate, one that decays and one that doesn't; none is empty.
+    group has two ``param_groups`` at the same rate, one with weight decay and one without; none is empty.
     Raises DeclarationError for a name that timm doesn't know, arguments that don't fit it, and a function that returns
     something else.
     """
@@ -71,12 +71,12 @@ def build_optimizer(model: Classifier, recipe: Recipe, learning_rate: float, rat
 
 
 def optimizer_names() -> list[str]:
-    """Those that a recipe may name."""
+    """The names that a recipe may use."""
     return [str(name) for name in list_optimizers() if not str(name).startswith(tuple(LEFT_OUT))]
 
 
 def needs_closure(recipe: Recipe) -> bool:
-    """Whether an optimizer of one's own only steps with a closure, as SAM's (arXiv:2010.01412), by a try."""
+    """Whether a custom optimizer steps only with a closure, as SAM does (arXiv:2010.01412), found by trying."""
     weights = [nn.Parameter(torch.ones(2, 2)) for _ in LAYER_GROUPS]
 
     def closure() -> torch.Tensor:
@@ -92,7 +92,7 @@ def needs_closure(recipe: Recipe) -> bool:
         ]
         try:
             recipe.optimizer(groups).step(*given)  # type: ignore[operator]
-        except Exception:  # it is anybody's code; `build_optimizer` says what is wrong with it
+        except Exception:  # custom code; `build_optimizer` says what is wrong with it
             return False
         return True
 
@@ -100,7 +100,7 @@ def needs_closure(recipe: Recipe) -> bool:
 
 
 def _checked(optimizer: Any, parts: list[dict[str, Any]]) -> Optimizer:
-    """An optimizer that a function made of the parts, if it is one of them all."""
+    """The optimizer that a function made of the parts; raises DeclarationError where it isn't one of all parts."""
     names = {part["name"] for part in parts}
     if not isinstance(optimizer, Optimizer) or {group.get("name") for group in optimizer.param_groups} != names:
         raise DeclarationError(
@@ -113,7 +113,7 @@ def _checked(optimizer: Any, parts: list[dict[str, Any]]) -> Optimizer:
 def _by_decay(
     model: Classifier, parameters: list[nn.Parameter], recipe: Recipe
 ) -> list[tuple[float, list[nn.Parameter]]]:
-    """The parameters that decay, and those that don't, with their weight decay; no part without any."""
+    """The parameters with weight decay, and those without, each with the decay; empty parts are left out."""
     if recipe.decay == "all":
         return [(recipe.weight_decay, parameters)]
     vectors = _without_decay(model)
@@ -123,7 +123,7 @@ def _by_decay(
 
 
 def _without_decay(model: Classifier) -> set[int]:
-    """Biases and norm layers, which are vectors, and what timm names of the backbone: tokens, embedded positions."""
+    """The ids of parameters without decay: biases, norm layers, and what timm names: tokens, position embeddings."""
     named = model.backbone.no_weight_decay() if hasattr(model.backbone, "no_weight_decay") else ()
     groups = param_groups_weight_decay(model, no_weight_decay_list=[f"backbone.{name}" for name in named])
     return {id(parameter) for group in groups if not group["weight_decay"] for parameter in group["params"]}
@@ -132,7 +132,7 @@ def _without_decay(model: Classifier) -> set[int]:
 def average_of(model: nn.Module, decay: float) -> ModelEmaV3:
     """An exponential moving average of a model's weights and statistics (timm's; Polyak and Juditsky 1992).
 
-    Its ``module`` is a model of its own, in evaluation. decay: what the average keeps of itself at a step; warmed up,
-    ``1 - n ** -0.75`` at step n where that is less: a training of few steps would else keep what it started from.
+    Its ``module`` is a separate model in evaluation. decay: the share that the average keeps of itself at each step;
+    with warm-up, ``1 - n ** -0.75`` at step n where that is less: otherwise a short training would keep its start.
     """
     return ModelEmaV3(model, decay=decay, use_warmup=True, warmup_power=WARM_UP_POWER)

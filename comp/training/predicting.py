@@ -1,4 +1,4 @@
-"""Predicting images with the weights that a run keeps, and writing its submission."""
+"""Predicting images with a run's weights, and writing its submission."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ from comp.training.state import load_weights
 from comp.training.training import Training
 
 Array = npt.NDArray[Any]
-# Images, their columns (N, K) if any, and which of them to predict; None for all.
+# Images, their columns (N, K) if any, and the rows to predict, None for all.
 Part = tuple[Paths, Tensor | None, npt.NDArray[np.int64] | None]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A run with weights, and what its records say: competition and recipe as they were, what its model takes.
+    """A run with weights, and its records: competition and recipe as they were, the inputs and outputs of its model.
 
-    depth: of the images. encoding: of the columns, where it has any. outputs: what its logits stand for.
+    depth: of the images. encoding: of the columns, if any. outputs: what the logits stand for.
     """
 
     run: Run
@@ -62,7 +62,7 @@ class Trained:
 
     @classmethod
     def of(cls, run: Run, competition: Competition) -> Trained:
-        """Raises RunError where its training did not end, or where another version of comp trained it."""
+        """Read a run's records. Raises RunError where it isn't trained, or another version of comp trained it."""
         config = run.record("config")
         competition, recipe = from_config(competition, config, run.record("trained"))
         encoding = Encoding(**config["columns"]["encoding"]) if "columns" in config else None
@@ -71,12 +71,12 @@ class Trained:
         return cls(run, config, competition, recipe, Depth.of(config.get("depth")), encoding, outputs)
 
     def columns_of(self, table: pd.DataFrame) -> Tensor | None:
-        """The columns (N, K) of a table's images as they were encoded for it; None where it has none."""
+        """The columns (N, K) of a table's images in the run's encoding; None where the run has none."""
         return None if self.encoding is None else torch.from_numpy(self.encoding(table))
 
 
 def predict_after(training: Training) -> Path:
-    """Predict with what has just been trained, as `predict` does; the last weights are those of the learner."""
+    """Predict with the run that has just been trained, whose final weights the learner has already."""
     experiment, tables, run = training.prepared.experiment, training.prepared.tables, training.run
     just_trained = training.prepared.learner if training.fitted else None
     return predict(experiment.competition, run, tables, experiment.workspace, training.console, just_trained)
@@ -107,7 +107,7 @@ def predict(
     targets, answers = tables.answered(rows)
     ids = tables.train["id"][validates].to_list() if answers is None else np.unique(answers).tolist()
     views = len(tta_views(trained.recipe, competition.augment))
-    with console.waiting("tuning post-processing"):  # a metric of one's own may be slow
+    with console.waiting("tuning post-processing"):  # a custom metric may be slow
         postprocessing, scores = tune_on_logits(
             competition,
             trained.outputs,
@@ -120,17 +120,17 @@ def predict(
             labelled=tables.targets,
             ids=ids,
         )
-    # Where no image validates, as the run that it is like found.
+    # Where no image validates, the config has the decision of the run that this one is like.
     if not scores.setdefault("tta_used", config.get("tta_used", True)):
         valid, test = valid[:, ::views], test[:, ::views]
     shares = class_counts(tables.targets[~validates], len(tables.classes)) / (~validates).sum()
     probabilities = combined(competition, trained.outputs.predictions(valid), answers)
     made = postprocessed(competition, ids, tables.classes, probabilities)
     keep_predictions(run, "valid", ids, tables.classes, made, probabilities)
-    # With what predicts other images without the training images at hand.
+    # With the shares, so that other images can be predicted without the training images.
     run.write_record("scores", {**scores, "shares": shares.tolist()})
     console.say(describe(scores, "images" if answers is None else "answers"))
-    # Folds are joined, and then all rows decide.
+    # Folds are judged once they are joined, by all rows.
     if config["folds"] is None and (doubtful := doubt(scores)):
         console.say(doubtful)
     _write_test_predictions(trained, tables, test, shares, postprocessing, console)
@@ -145,9 +145,9 @@ def predict_logits(
     console: Console,
     just_trained: Learner | None = None,
 ) -> list[Array]:
-    """The logits (N, V, C) of each part's rows; every kept snapshot in every TTA view is one of the V views.
+    """The logits (N, V, C) of each part's rows: V is the number of kept weights times TTA views.
 
-    beside: as in `Reading`. Raises RunError where one is NaN or infinite.
+    beside: as in `Reading`. Raises RunError where a logit is NaN or infinite.
     """
     found: list[list[Array]] = [[] for _ in parts]
     for learner in kept_learners(trained, console, just_trained):
@@ -175,7 +175,7 @@ def predict_logits(
 
 
 def _test_images(trained: Trained, tables: Tables) -> Part:
-    """Those that can be read."""
+    """The test images that can be read."""
     readable = tables.test[tables.readable]
     return readable["path"].array, trained.columns_of(readable), None
 
@@ -183,9 +183,9 @@ def _test_images(trained: Trained, tables: Tables) -> Part:
 def _write_test_predictions(
     trained: Trained, tables: Tables, logits: Array, shares: Array, postprocessing: PostProcessing, console: Console
 ) -> None:
-    """The run's test predictions and submission, of the logits (R, V, C) of the test images that can be read.
+    """Write the run's test predictions and submission, by the logits (R, V, C) of the test images that can be read.
 
-    shares: of the classes (C,) in the images that it was trained on, or the means of numbers, for the others.
+    shares: the classes' shares (C,) of the training images, or the means of numbers, for images that can't be read.
     """
     run, competition, classes = trained.run, trained.competition, trained.config["classes"]
     answers = tables.test["answer"].to_numpy(object)[tables.readable] if "answer" in tables.test else None
@@ -202,10 +202,9 @@ def _write_test_predictions(
 
 
 def predict_test_images(competition: Competition, run: Run, workspace: Workspace, console: Console) -> None:
-    """Predict the test images that are in the data folder now, by the post-processing that the run has.
+    """Predict the test images that are in the data folder now, with the run's post-processing.
 
-    They may be others than when it was trained, and no training image needs to be there. Raises RunError, DataError or
-    SubmissionError.
+    They may differ from those at training; no training image is needed. Raises RunError, DataError or SubmissionError.
     """
     scores = run.record("scores")
     if "shares" not in scores:
@@ -229,7 +228,7 @@ def predict_test_images(competition: Competition, run: Run, workspace: Workspace
 
 
 def kept_learners(trained: Trained, console: Console, just_trained: Learner | None = None) -> Iterator[Learner]:
-    """A learner with each of the run's kept weights, the last ones first; ``just_trained`` has those already."""
+    """A learner for each of the run's kept weights, the final ones first; ``just_trained`` has these already."""
     run, recipe, record = trained.run, trained.recipe, trained.run.record("trained")
     snapshots = [run.checkpoint(name) for name in record["snapshots"]]
     at_once = record.get("at_once", {}).get("forward")
@@ -240,12 +239,12 @@ def kept_learners(trained: Trained, console: Console, just_trained: Learner | No
             learner = _loaded(trained, weights)
         learner.micro_batches.forward, learner.micro_batches.say = at_once, console.say
         yield learner
-        # The next one would run out of memory with what this one did.
+        # The next learner would run out of memory at the same batch as this one.
         at_once = learner.micro_batches.forward
 
 
 def _loaded(trained: Trained, weights: Path) -> Learner:
-    """The model with these weights, at the size of the last stage."""
+    """A learner with these weights, at the size of the last stage."""
     recipe, prior = trained.recipe, np.zeros(trained.outputs.width)
     columns = 0 if trained.encoding is None else trained.encoding.width
     model = build_classifier(recipe, prior, trained.depth.channels, columns, to_predict=True)

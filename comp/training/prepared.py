@@ -1,7 +1,7 @@
-"""What a training starts from: the tables, which rows train and which validate, the model, its images.
+"""What a training starts from: the tables, the split, the model and its images.
 
-It imports torch, which `comp.runner` does after the tables are read: what reading them takes for a while is then given
-back and used again, and is not had on top of the gigabyte that torch takes.
+`comp.runner` imports this module, and with it torch, after the tables are read: the memory that reading takes is then
+free again for the gigabyte that torch needs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from comp.training.schedules import NOMINAL_RATE, simulate
 from comp.training.solving import FOLDS
 from comp.training.tracking import check_installed
 
-# Rows that a loss of one's own is tried on.
+# The number of rows that a custom loss is tried on.
 TRIED = 8
 
 Rows = npt.NDArray[np.int64]
@@ -54,9 +54,9 @@ class Prepared:
     """An experiment's data and a learner that has not trained yet.
 
     training, validating: rows of ``tables.train``; a row that `balance` repeats trains several times an epoch.
-    outputs: what its logits stand for. weights: a fingerprint of the backbone's, as it was built.
-    encoding: of the competition's columns, by the rows that train. pseudo_labels: a teacher's; their test
-    images are among ``images``, after the labelled ones.
+    outputs: what the logits stand for. weights: a fingerprint of the backbone's weights, as it was built.
+    encoding: of the competition's columns, by the training rows. pseudo_labels: a teacher's; their test images follow
+    the labelled ones in ``images``.
     """
 
     experiment: Experiment
@@ -71,7 +71,7 @@ class Prepared:
     pseudo_labels: PseudoLabels | None = None
 
     def inputs(self, stage: Stage, number: int) -> tuple[Epochs, Validation | None]:
-        """What the stage of this number, from 1, trains on and validates on, at its size."""
+        """The training epochs and the validation of the stage of this number, from 1, at its size."""
         set_size(self.learner.model, stage.pixels)
         own = f"stages.{number}." if stage.batch_size is not None else ""
         self.learner.micro_batches.setting = f"{own}batch_size"
@@ -82,18 +82,18 @@ class Prepared:
         if stage.schedule == "lbfgs":
             tables, seed = self.tables, self.seed_of(number)
             folds = draw_inner_folds(self.training, tables.targets, FOLDS, seed, *tables.kept_together)
-            # Rows that only train are left out by none, if there are others.
+            # No fold leaves out rows that can't validate, if there are others.
             of_others = np.where(tables.may_validate, folds, -1)
             folds = of_others if len({*of_others[self.training].tolist()} - {-1}) > 1 else folds
         if self.pseudo_labels is not None:
             targets, training = self.pseudo_labels.added_to(targets, training)
-            # They are no truth to choose by: no fold leaves them out.
+            # Pseudo-labels are no ground truth: no fold leaves them out.
             folds = None if folds is None else np.pad(folds, (0, len(self.pseudo_labels.targets)), constant_values=-1)
         rows = training, self.validating
         return self.images.for_stage(self.learner, stage, targets, *rows, self.seed_of(number), folds)
 
     def possible(self, stage: Stage) -> Stage:
-        """The stage, or where what the early half makes of images can't be cached for it, the same on images."""
+        """The stage, or where the early half's maps can't be cached for it, the same on images."""
         if not stage.cached or stage.on_features:
             return stage
         set_size(self.learner.model, stage.pixels)
@@ -111,14 +111,11 @@ class Prepared:
         )
 
     def seed_of(self, number: int) -> int:
-        """Each stage draws orders, augmentations and dropout of its own."""
+        """The seed of a stage's orders, augmentations and dropout."""
         return 1000 * self.experiment.choices.seed + number
 
     def guessing(self) -> float | None:
-        """The validation loss of predicting what the training rows have on average, as one of our losses has it.
-
-        None where no image validates, or the loss is one's own.
-        """
+        """The validation loss of the training rows' average; None without validation images or with a custom loss."""
         targets, objective = self.tables.targets, self.learner.objective
         if not len(self.validating) or objective is None or callable(objective.loss):
             return None
@@ -127,15 +124,15 @@ class Prepared:
         return float(objective.plain()(prior.expand(len(compared), -1), compared))
 
     def range_test(self, stage: Stage, number: int, epochs: Epochs) -> RangeTest:
-        """The LR range test before a stage; the model stays as it is."""
+        """Run the LR range test before a stage; the model stays as it is."""
         with self.images.console.bar("finding a learning rate", None, "batches") as bar:
             return range_test(self.learner, stage, epochs, self.seed_of(number), lambda: bar.advance(1))
 
 
 def prepare(experiment: Experiment, console: Console, tables: Tables | None = None) -> Prepared:
-    """Draw the split and build the model; nothing is written yet. tables: as read and checked; without them they are.
+    """Draw the split and build the model; write nothing yet. tables: checked tables; by default they are read here.
 
-    Raises DataError or SubmissionError for data that can't be trained on, BackboneError for a model that can't be.
+    Raises DataError or SubmissionError for data that can't be trained on, BackboneError where no model can be built.
     """
     competition, recipe, choices = experiment.competition, experiment.recipe, experiment.choices
     if tables is None:
@@ -187,32 +184,32 @@ def prepare(experiment: Experiment, console: Console, tables: Tables | None = No
 
 
 def _try_functions(competition: Competition, recipe: Recipe, images: Images) -> None:
-    """Raise DeclarationError for a schedule, augmentation or view of one's own that is wrong, by the first image."""
+    """Raise DeclarationError for a wrong custom schedule, augmentation or view, tried on the first image."""
     for stage in recipe.stages:
         if callable(stage.schedule):
             simulate(stage, 1, NOMINAL_RATE, competition.layer_lr_ratio)
         # A late half trains on images where the disk has no room for maps.
         seen = not stage.on_features or augments(competition.augment, stage)
         tried = [View(draw=0)] if competition.augment.pipeline is not None and seen else []
-        if stage is recipe.stages[-1]:  # which is predicted at
+        if stage is recipe.stages[-1]:  # the size of predictions
             tried += [view for view in tta_views(recipe, competition.augment) if view.own]
         if tried:
             images.dataset(stage.pixels, 0)[0, tuple(tried)]
 
 
 def augments(viewpoint: Viewpoint, stage: Stage) -> bool:
-    """Whether images that train are seen in random views."""
+    """Whether a stage trains on random views of images."""
     return not stage.cached or any(view.draw is not None for view in viewpoint.at(stage.pixels).views(stage.views))
 
 
 def _untrained(
     experiment: Experiment, tables: Tables, outputs: Outputs, seen: npt.NDArray[Any], columns: int
 ) -> tuple[Learner, str]:
-    """The learner, and the fingerprint of its backbone. seen: the targets of the rows that train."""
+    """The learner, and the fingerprint of its backbone. seen: the targets of the training rows."""
     competition, recipe = experiment.competition, experiment.recipe
     balanced, prior = None, outputs.prior(seen)
     if recipe.balance == "weights":
-        # Weighted, every class is as common as the others.
+        # With weights, all classes are equally common.
         balanced, prior = class_weights(outputs.compared(seen), outputs.width), np.zeros(outputs.width)
     with main_first():  # weights are downloaded once
         torch.manual_seed(experiment.choices.seed)
@@ -220,7 +217,7 @@ def _untrained(
         model = build_classifier(recipe, prior, tables.depth.channels, columns, column_dropout)
     if recipe.head == "pretrained" and model.own_classifier == (None,):
         raise BackboneError(
-            f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; let it be 'linear'."
+            f"Recipe: `head` is 'pretrained', but {recipe.backbone} has no linear classifier; choose 'linear'."
         )
     objective = Objective(
         recipe.loss or loss_of(recipe, competition.target),
@@ -229,13 +226,13 @@ def _untrained(
         class_weights=balanced,
     )
     learner = Learner(model, recipe, competition.layer_lr_ratio, objective)
-    # What can't be made, or is no loss, is said before anything is computed or written.
+    # Errors of loss, mixing and optimizer are raised before anything is computed or written.
     some = torch.from_numpy(outputs.compared(seen[:TRIED])).to(learner.accelerator.device)
     how = {"mixed": learner.mixing is not None, "taught": experiment.choices.teacher is not None}
     if callable(recipe.mixing) and learner.mixing is not None:
         images = torch.zeros((len(some), *sides(recipe.stages[-1].pixels), 3), dtype=torch.uint8, device=some.device)
         learner.mixing(images, some)
-    # What a head gives at first is known of those that are named, but for the one that starts from images.
+    # The first logits of named heads are known, except of the head that starts from images.
     known = isinstance(recipe.head, str) and recipe.head != "pretrained"
     start = torch.from_numpy(prior).float().to(some.device) if known else None
     objective.try_on(some, outputs.width, **how, start=start)
@@ -244,7 +241,7 @@ def _untrained(
 
 
 def which_validate(tables: Tables, recipe: Recipe, choices: Choices) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that validate: those given, or of those that may a share or one of several folds."""
+    """True for the rows (N,) that validate: the given ones, or a share or a fold of the rows that may validate."""
     if choices.all_data:
         return np.zeros(len(tables.train), bool)
     if choices.folds is not None and choices.fold is not None:

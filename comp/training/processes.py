@@ -1,4 +1,4 @@
-"""What several processes that train one model exchange: features, gradients by torch's DDP, and rank 0's decisions."""
+"""What the processes of one training exchange: features, gradients by torch's DDP, and rank 0's decisions."""
 
 import functools
 import os
@@ -18,26 +18,26 @@ from comp.errors import OverrideError
 from comp.training.backbone import Classifier
 from comp.training.memory import FEWEST, keep_freed_memory
 
-# The others wait while rank 0 downloads, checks the data, writes pages.
+# Workers wait this long while rank 0 downloads, checks the data, or writes pages.
 PATIENCE = timedelta(days=7)
-# Batch norm of so few samples in each process learns poor statistics; of all processes together it learns better ones.
+# With fewer samples per process, batch norm is synchronised: its statistics would be poor in each process alone.
 SMALL = 16
 
 
 def choose_device() -> Accelerator:
-    """A GPU if there is one, in bfloat16, or half precision where it lacks that; the processor in single precision."""
+    """A GPU in bfloat16, or in half precision where it lacks bfloat16; without a GPU, the CPU in single precision."""
     if not torch.cuda.is_available():
         keep_freed_memory()
-        # One of several processes, as launchers count them, talks to the others only where it is told to be on one.
+        # Accelerate connects the processes of a launcher only where it is told to use the CPU.
         return Accelerator(mixed_precision="no", cpu="LOCAL_RANK" in os.environ)
-    # Emulated, as on a T4, bfloat16 is slower than single precision.
+    # Emulated bfloat16, as on a T4, is slower than single precision.
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     return Accelerator(mixed_precision="bf16" if native else "fp16")
 
 
 @functools.cache
 def control() -> distributed.ProcessGroup:
-    """The processes' connections beside the devices' own: what rank 0 says must not wait for a GPU."""
+    """The process group for rank 0's decisions: these must not wait for a GPU, as the devices' own group does."""
     if not distributed.is_initialized():
         choose_device()
     group = distributed.new_group(backend="gloo", timeout=PATIENCE)
@@ -53,7 +53,7 @@ def broadcast(value: Any) -> Any:
 
 
 def in_order(own: Iterator[Tensor], blocks: int) -> Iterator[Tensor]:
-    """So many blocks of samples, of which each process gives every n-th, in the order of all, in all processes."""
+    """All ``blocks`` blocks of samples, in order and in all processes; each of n processes gives every n-th."""
     rank, count = distributed.get_rank(), distributed.get_world_size()
     for first in range(0, blocks, count):
         together = min(count, blocks - first)
@@ -65,7 +65,7 @@ def in_order(own: Iterator[Tensor], blocks: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def same_weights(model: nn.Module) -> None:
-    """Give rank 0's weights and statistics to all."""
+    """Give rank 0's weights and statistics to all processes."""
     for tensor in model.state_dict().values():
         sent = tensor.contiguous()
         distributed.broadcast(sent, src=0)
@@ -73,7 +73,7 @@ def same_weights(model: nn.Module) -> None:
 
 
 def shares(batch_size: int) -> list[int]:
-    """How many samples of a batch each process has. Raises OverrideError where they are too few for batch norm."""
+    """Each process's number of samples per batch. Raises OverrideError where it is too small for batch norm."""
     count = distributed.get_world_size()
     if batch_size < FEWEST * count:
         raise OverrideError(
@@ -86,8 +86,8 @@ def shares(batch_size: int) -> list[int]:
 class SharedBatch(nn.Module):
     """A classifier whose processes each take their share of a batch: their images (b, ...) in, all logits (B, C) out.
 
-    Each sends its own images through the backbone, and the features of all through the head, whose batch norm sees the
-    batch so, and whose loss is the whole batch's.
+    Each process sends its own images through the backbone, and all processes' features through the head, so that the
+    head's batch norm and the loss see the whole batch.
     """
 
     def __init__(self, model: Classifier, sizes: Sequence[int]) -> None:
@@ -104,8 +104,8 @@ class SharedBatch(nn.Module):
 def gathered(samples: Tensor, sizes: Sequence[int]) -> Tensor:
     """The samples (b, ...) of all processes, in the order of their ranks: (sum of sizes, ...).
 
-    All processes make the same loss of them. DDP averages their gradients, so those of a process's own samples count as
-    often as there are processes.
+    All processes compute the same loss from them. DDP averages gradients, so each process multiplies those of its own
+    samples by the number of processes.
     """
     own = samples.detach()
     padded = pad(own, (0, 0) * (own.ndim - 1) + (0, max(sizes) - len(own)))
@@ -118,6 +118,6 @@ def gathered(samples: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def seed_worker(seed: int, step: int) -> None:
-    """Let a worker draw dropout and mixup of its own, by step, so that a resumed training draws the same."""
+    """Seed a worker's own draws of dropout and mixup, by step, so that a resumed training draws the same."""
     if rank := distributed.get_rank():
         torch.manual_seed(int(np.random.SeedSequence([seed, rank, step]).generate_state(1)[0]))

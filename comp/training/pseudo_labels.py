@@ -1,7 +1,7 @@
 """Pseudo-labels: another run's predictions of the test images, which a training learns from beside the labelled ones.
 
-They are that run's probabilities. With those it is confident of alone this is pseudo-labelling (Lee 2013), with all of
-them distillation (arXiv:1503.02531).
+They are probabilities. To learn from confident ones only is pseudo-labelling (Lee 2013), to learn from all is
+distillation (arXiv:1503.02531).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """A teacher's probabilities ``targets`` (M, C) of the test images that can be read, the rows (M) of ``table``.
+    """A teacher's probabilities ``targets`` (M, C) for the test images that can be read, the rows (M) of ``table``.
 
-    confident: the rows that are learned from. lines: what is said of them.
+    confident: the rows to learn from. lines: what the console says about them.
     """
 
     teacher: Run
@@ -42,22 +42,22 @@ class PseudoLabels:
     lines: Sequence[str]
 
     def record(self) -> dict[str, str]:
-        """Whose they are, and a digest of what is learned."""
+        """The teacher's name, and a digest of the pseudo-labels."""
         digest = hashlib.blake2b(self.targets.numpy().tobytes() + self.confident.tobytes(), digest_size=16)
         return {"run": self.teacher.name, "predictions": digest.hexdigest()}
 
     def added_to(self, targets: Tensor, training: Rows) -> tuple[Tensor, Rows]:
-        """The targets (N, C) and training rows of the labelled images, and these after them, from row N on."""
+        """The targets (N, C) and training rows of the labelled images, followed by the pseudo-labels from row N on."""
         if targets.ndim == 1:
             targets = one_hot(targets, self.targets.shape[1])
         return torch.cat([targets.float(), self.targets]), np.concatenate([training, len(targets) + self.confident])
 
 
 def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: Rows, outputs: Outputs) -> PseudoLabels:
-    """The run's, or of its folds that one's which leaves the same images to validation.
+    """The pseudo-labels by a run, or by that one of its folds which leaves out the same validation images.
 
-    Raises OverrideError where there are no classes or tags to learn, or no probabilities of an image to learn them
-    from, RunError for a run of other classes or without predictions.
+    Raises OverrideError where there are no classes or tags to learn, or no probabilities of an image to learn from,
+    RunError for a run of other classes or without predictions.
     """
     if outputs.kind not in ("softmax", "sigmoid"):
         raise OverrideError("--teacher is for classes and tags, but numbers are learned here; leave it out.")
@@ -68,8 +68,8 @@ def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: R
     chosen = teacher if unaware is None else unaware
     if ranked := next((run for run in _with_members(chosen) if run.record("config").get("how") == "ranks"), None):
         raise OverrideError(
-            f"{ranked.name} averages ranks, which are no probabilities to learn; name another teacher, as "
-            f"`comp ensemble {' '.join(ranked.members)} --how mean` makes one."
+            f"{ranked.name} averages ranks, which are no probabilities to learn; name another teacher, such as "
+            f"one made by `comp ensemble {' '.join(ranked.members)} --how mean`."
         )
     (member,) = read_members([chosen])
     table = tables.test[tables.readable]
@@ -88,20 +88,18 @@ def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: R
         raise OverrideError(
             f"{chosen.name} is confident of no test image with `teacher_confidence` {confidence:g}; set a lower one."
         )
-    which = f", of which it is {confidence:.0%} confident," if confidence else ""
-    lines = [
-        f"{confident.sum()} of {len(confident)} test images{which} are learned from as {chosen.name} predicts them"
-    ]
+    which = f": those of which it is {confidence:.0%} confident" if confidence else ""
+    lines = [f"{confident.sum()} of {len(confident)} test images are pseudo-labelled by {chosen.name}{which}"]
     if validates and unaware is None:
         lines.append(
-            f"{teacher.name} learned from images that validate here, so validation scores are too good; the "
-            "leaderboard tells what it gains"
+            f"{teacher.name} learned from images that validate here, so validation scores are too good; only the "
+            "leaderboard shows the gain"
         )
     return PseudoLabels(teacher, table, torch.from_numpy(probabilities), confident.nonzero()[0], lines)
 
 
 def _with_members(run: Run) -> Iterator[Run]:
-    """The run, and the runs that it is made of, as far as they are there."""
+    """The run and its members, as far as they are there."""
     yield run
     for member in map(run.beside, run.members):
         if (member.folder / "config.json").is_file():
@@ -109,6 +107,6 @@ def _with_members(run: Run) -> Iterator[Run]:
 
 
 def _left_out(run: Run, validates: set[str]) -> bool:
-    """Whether just these images validated in a run, which had no teacher that may have seen them."""
+    """Whether exactly these images validated in a run, without a teacher that may have seen them."""
     there = (run.folder / "split.csv").is_file() and "teacher" not in run.record("config")
     return there and bool(validates) and run.validating() == validates

@@ -1,4 +1,4 @@
-"""Which run a training is recorded in: the one that was stopped and is resumed, or a new one."""
+"""The run that a training is recorded in: a stopped one that is resumed, or a new one."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from comp.training.prepared import Prepared, augments
 from comp.training.state import load_state
 from comp.training.training import Training
 
-# Of a config, what says nothing about the results, and what makes them differ in their last digits only.
-# The data that are predicted are some of all data.
+# Fields of a config that say nothing about the results; `predicted_data` is a part of `data`.
 NOT_COMPARED = ("command", "order", "predicted_data")
 CHOSEN = ("recipe_name", "settings", "seed", "split_seed", "all_data", "folds", "fold", "like")
+# Fields that change results in their last digits only.
 OF_THE_MACHINE = ("versions", "device", "precision")
-# Of so many finished runs it is said what differs; a sweep has hundreds.
+# The number of latest finished runs that are compared; a sweep has hundreds.
 FINISHED = 10
 ONLY_SAID = (*OF_THE_MACHINE, "source")
 
@@ -45,11 +45,11 @@ def start(prepared: Prepared, console: Console, *, by_hand: bool = False) -> Tra
 
 @contextmanager
 def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Training]:
-    """The latest training of the same config that nobody works on and that didn't get as far, or a new one.
+    """The latest run of the same config that isn't ``done`` and that no process trains, resumed; or a new run.
 
-    One of the same choices but of another declaration, data or source is not resumed, and that is said, as is a
-    finished one of the same config. Nobody else resumes the run for as long as the block lasts. A new one that ends
-    with an error before its first epoch leaves no folder.
+    Says so where the latest run of the same choices is not resumed, as its declaration, data or source changed or as it
+    is finished. The run is locked for as long as the block lasts. A new run that ends with an error before its first
+    epoch leaves no folder.
     """
     if not is_main():
         with _following(prepared, console) as training:
@@ -68,12 +68,12 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
         other = difference(*(_without(one, "source") for one in (before, config)))
         if other is not None:
-            # Another choice of a person's own is no surprise, nor that a finished run was made elsewhere or by hand.
+            # Nothing is said about other choices of the user, and finished runs made elsewhere or by hand.
             named = other.field == "recipe.backbone" and prepared.experiment.choices.backbone is not None
             elsewhere = finished and other.field.partition(".")[0] in (*OF_THE_MACHINE, "by_hand")
             if _chosen(before) == _chosen(config) and not (named or elsewhere):
                 edited = f"{other.field} was {other.one} in {run.name} and is {other.other}"
-                if other.field.startswith("data."):  # with which nothing resumes that one
+                if other.field.startswith("data."):  # other data can't resume that run
                     edited, how = f"images or labels changed since {run.name}", ""
                     declared, now = ((one.get("columns") or {}).get("declared") for one in (before, config))
                     if declared != now:  # columns are data as well
@@ -82,10 +82,10 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         elif changed := _changed_source(before, config):
             notes.append(f"{changed} changed since {run.name}, so this is a new run{how}")
         elif finished:
-            notes.append(f"{run.name} is the same training, finished; this is another run of it")
+            notes.append(f"{run.name} is the same training, finished; this is a new run of it")
         elif _splits_as(run, prepared):
             with run.held() as alone:
-                # Who held it may just have finished it.
+                # The process that held it may just have finished it.
                 if alone and not done(run):
                     yield _followed(_resume(prepared, run, console))
                     return
@@ -104,9 +104,9 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
 
 @contextmanager
 def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training]:
-    """A training that was stopped, on this machine or another, by `Experiment.of_run`.
+    """A stopped training, on this machine or another, that is resumed by `Experiment.of_run`.
 
-    Raises RunError where it is still under way, or where recipe or data are others than they were.
+    Raises RunError where it is still under way, or where recipe or data have changed.
     """
     if not is_main():
         with _following(prepared, console) as training:
@@ -122,7 +122,7 @@ def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training
         )
     if not _splits_as(run, prepared):
         raise RunError(
-            f"{run.name} was begun with other images to validate than are drawn now, by another version of comp or for "
+            f"{run.name} was begun with other validation images than are drawn now, by another version of comp or for "
             f"other groups or duplicates, so it can't be resumed; {anew}."
         )
     with run.held() as alone:
@@ -146,7 +146,7 @@ def _followed(training: Training) -> Training:
 
 @contextmanager
 def _following(prepared: Prepared, console: Console) -> Iterator[Training]:
-    """A worker's training: that of rank 0, in a copy of its folder that nobody keeps."""
+    """A worker's training: that of rank 0, in a temporary copy of its folder."""
     with TemporaryDirectory() as scratch:
         folder = from_main(Path())
         run = Run(Path(scratch) / prepared.experiment.competition.name / folder.name)
@@ -157,7 +157,7 @@ def _following(prepared: Prepared, console: Console) -> Iterator[Training]:
         try:
             yield training
         finally:
-            console.log = None  # what is said from here on has no file any more
+            console.log = None  # its file is gone
 
 
 def _new_run(prepared: Prepared) -> Run:
@@ -166,13 +166,13 @@ def _new_run(prepared: Prepared) -> Run:
 
 
 def _begin(prepared: Prepared, run: Run, console: Console, config: Mapping[str, Any]) -> Training:
-    """Everything that is known before the first step, into the run's folder."""
+    """Write everything that is known before the first step to the run's folder."""
     tables = prepared.tables
     try:
         run.write_split(*_split_of(prepared))
         if tables.data_check is not None and tables.data_check.found.any():
             tables.data_check.write_list(run.folder / "data-check.csv", odd=False)
-        # Last: with it the folder is a run, which another process may want to resume.
+        # Last: with a config the folder is a run, which another process may resume.
         run.write_config(config)
     except OSError:
         shutil.rmtree(run.folder, ignore_errors=True)
@@ -207,7 +207,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
     viewpoint = competition.augment
     if viewpoint.pipeline is not None and not any(augments(viewpoint, stage) for stage in recipe.stages):
         yield (
-            "`augment` has a `pipeline` of its own, but no training image goes through it: all stages are cached in "
+            "`augment` has a custom `pipeline`, but no training image goes through it: all stages are cached in "
             "fixed views; raise their `views`, or leave out `cached`"
         )
     yield from tables.notes
@@ -216,7 +216,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
 
 
 def _never_shown(prepared: Prepared) -> Iterator[str]:
-    """How many training images a `balance` of one's own leaves out, and the classes or tags that no other one has."""
+    """The number of training images that a custom `balance` leaves out, and the classes or tags that only they have."""
     targets, shown = prepared.tables.targets, prepared.training
     trains = np.setdiff1d(np.arange(len(targets)), prepared.validating)
     if not (count := len(np.setdiff1d(trains, shown))):
@@ -231,14 +231,14 @@ def _never_shown(prepared: Prepared) -> Iterator[str]:
 
 
 def _resume(prepared: Prepared, run: Run, console: Console) -> Training:
-    """As it was when it was last saved; from its beginning where it wasn't."""
+    """The training as it was last saved; from its beginning where it wasn't saved."""
     sweep(run.folder)
     console.log = run.log
     training = Training(prepared, run, console)
     if run.trained:
         run.last.unlink(missing_ok=True)
         done = "predicted" if run.predicted else "trained"
-        console.say(f"resuming {run.name}, which is the same and was {done} before")
+        console.say(f"resuming {run.name}, the same training, {done} before")
         return training
     state = load_state(run.last)
     if state is None:
@@ -250,23 +250,23 @@ def _resume(prepared: Prepared, run: Run, console: Console) -> Training:
 
 
 def _splits_as(run: Run, prepared: Prepared) -> bool:
-    """Whether the same rows validate."""
+    """Whether the same rows validate as in the run."""
     try:
-        # Row by row, as it was written; what a dict of a million rows takes is more than a start has left.
+        # Row by row, in the written order: a dict of a million rows would take too much memory.
         return all(one == other for one, other in zip_longest(run.split(), zip(*_split_of(prepared), strict=True)))
     except RunError:
         return False
 
 
 def _split_of(prepared: Prepared) -> tuple[list[str], list[str]]:
-    """The id of each labelled answer, and its part."""
+    """The id of each labelled answer, and its part: train or valid."""
     train, answers = prepared.tables.train, prepared.tables.answers.train["id"]
     validates = train.index.isin(prepared.validating)[first_rows(train)]
     return answers.to_list(), np.where(validates, "valid", "train").tolist()
 
 
 def _with_new_fields(run: Run, prepared: Prepared) -> dict[str, Any]:
-    """The run's config, with the fields that recipes have got since, at their defaults."""
+    """The run's config, with recipe fields that are newer than the run at their defaults."""
     config = run.record("config")
     with suppress(RunError):
         config["recipe"] = recorded(recipe_of(config, None, prepared.experiment.competition))
@@ -274,18 +274,18 @@ def _with_new_fields(run: Run, prepared: Prepared) -> dict[str, Any]:
 
 
 def _chosen(config: Mapping[str, Any]) -> list[Any]:
-    """What of a config a person chose."""
+    """The user's choices in a config."""
     return [*map(config.get, CHOSEN), config.get("teacher", {}).get("run")]
 
 
 def _changed_source(recorded: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """The packages and the declaration whose source is another than when the run was begun, in words; "" for none."""
+    """The packages, and the declaration, whose source changed since the run was begun, in words; "" for none."""
     before = recorded.get("source", {})
     return ", ".join(name for name, digest in config["source"].items() if before.get(name) != digest)
 
 
 def _as_recorded(config: Mapping[str, Any]) -> dict[str, Any]:
-    """As it would be read back, without what isn't compared."""
+    """A config as it would be read back, without the fields that aren't compared."""
     return dict(json.loads(json.dumps(_without(config, *NOT_COMPARED))))
 
 

@@ -1,4 +1,4 @@
-"""Learning-rate schedules of a stage, per step, by torch's own schedulers, and what they plan before any step."""
+"""Learning-rate schedules of a stage, per step, by torch's schedulers, and the rates that a recipe plans."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ WARM_UP = 0.25
 FLAT = 0.75
 # A descent of fewer steps would end far above zero.
 FEWEST_DOWN = 4
-# A rate that is to be found is drawn as this one; the shape is the same for any.
+# Drawn in place of a learning rate that is yet to be found; the curve has the same shape for any.
 NOMINAL_RATE = 1e-3
 STEPS_PER_EPOCH = 50
 
@@ -37,14 +37,14 @@ def scheduler(optimizer: Optimizer, stage: Stage, steps_per_epoch: int) -> lr_sc
     ``one_cycle``: up over the first quarter and down to near zero (arXiv:1708.07120).
     ``flat_cosine``: the peak for three quarters, then one cosine descent, of four steps at least.
     A descent of n steps ends at ``(1 + cos(pi * (n - 1) / n)) / 2`` of its peak: few steps end well above zero.
-    A function gives each step's factor of the peak; raises DeclarationError where one is no number from 0 on.
+    A function gives each step's factor of the peak; raises DeclarationError where a factor is no number from 0 on.
     """
     steps = stage.epochs * steps_per_epoch
     if callable(stage.schedule):
         return lr_scheduler.LambdaLR(optimizer, partial(_factor, stage.schedule, steps))
     if stage.schedule == "one_cycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
-        # torch's own needs a step to start at, one for the peak and one to end at, and divides by zero without.
+        # torch's scheduler needs three steps, for start, peak and end, and divides by zero with fewer.
         steps = max(steps, 3)
         warm_up = max(WARM_UP, 2 / steps)
         return lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps, pct_start=warm_up, cycle_momentum=False)
@@ -72,7 +72,7 @@ def _factor(schedule: Callable[[int, int], float], steps: int, step: int) -> flo
 
 
 def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> Array:
-    """The rates that a stage would train at, (steps, groups): of its last layer groups, the head's last."""
+    """The rates that a stage would train at, (steps, groups), of the layer groups that it trains, the head's last."""
     optimizer = SGD(
         [
             {"params": [torch.nn.Parameter(torch.zeros(1))], "lr": rate}
@@ -89,10 +89,7 @@ def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> A
 
 
 def planned_rates(recipe: Recipe, layer_lr_ratio: float) -> tuple[Array, Array]:
-    """Epochs (N,) from the first that takes steps, and rates (N, 3) of early, late, head; NaN where one is frozen.
-
-    N is 0 where L-BFGS solves all heads.
-    """
+    """Epochs (N,) of gradient steps, and rates (N, 3) of early, late, head, NaN if frozen; N is 0 for L-BFGS alone."""
     parts = [np.empty((0, len(LAYER_GROUPS)))]
     for stage in recipe.stages:
         if stage.schedule == "lbfgs":
@@ -106,7 +103,7 @@ def planned_rates(recipe: Recipe, layer_lr_ratio: float) -> tuple[Array, Array]:
 
 
 def in_words(recipe: Recipe, layer_lr_ratio: float) -> list[str]:
-    """A line per stage: what trains, for how long, at which rates."""
+    """A line per stage: the layer groups that train, for how long and at which rates."""
     lines = []
     for number, stage in enumerate(recipe.stages, start=1):
         head = 1.0 if isinstance(stage.learning_rate, str) else stage.learning_rate

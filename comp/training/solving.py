@@ -12,24 +12,24 @@ from torch import Tensor, nn
 
 from comp.training.losses import Objective
 
-# Of half the squared weights beside the mean loss: from strong to weak, each fit starts from the one before.
+# Strengths of L2 regularisation, strongest first: each fit starts from the previous one.
 STRENGTHS = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 FOLDS = 3
-# A larger sample would choose hardly better.
+# A larger sample would hardly choose better.
 MOST_ROWS = 6_000
 ITERATIONS = 60
-# At this share of the loss of guessing a weaker regularisation has nothing left to gain.
+# Below this share of the loss of guessing, weaker regularisation has nothing left to gain.
 PERFECT = 1e-3
-# Logits are multiplied by between exp(-2) and exp(2).
+# Logits are multiplied by a factor between exp(-2) and exp(2).
 FACTOR = 2.0
 
 
 class Solved(NamedTuple):
     """How a head was solved.
 
-    loss: mean, on its inputs. strength: of the regularisation.
-    unexplained: the loss on left-out folds, as a share of that of guessing the same for all: 1 minus McFadden's R²,
-        cross-validated. None for a loss of one's own, which may be negative.
+    loss: the mean loss on its inputs. strength: of the regularisation.
+    unexplained: the loss on left-out folds, as a share of the loss of guessing the same for all samples: 1 minus
+        McFadden's R², cross-validated. None for a custom loss, which may be negative.
     """
 
     loss: float
@@ -39,10 +39,10 @@ class Solved(NamedTuple):
 
 @dataclass
 class Weights:
-    """Of a linear head on standardised inputs: ``inputs @ (scale * start + change) + bias``.
+    """The weights of a linear head on standardised inputs: ``inputs @ (scale * start + change) + bias``.
 
-    start: (C, F), what the head starts from: zeros, or the pretrained classifier's rows. Only ``change`` is
-    regularised, so a head of few images stays near its start.
+    start: (C, F), the weights before: zeros, or the pretrained classifier's rows. Only ``change`` is regularised, so
+    that with few images the head stays near its start.
     """
 
     start: Tensor
@@ -58,7 +58,7 @@ class Weights:
         return inputs @ self.matrix.T + self.bias
 
     def times(self, factor: float) -> "Weights":
-        """With so many times the logits."""
+        """The weights that give ``factor`` times the logits."""
         return Weights(self.start, factor * self.scale, factor * self.change, factor * self.bias)
 
     def copy(self) -> "Weights":
@@ -71,10 +71,9 @@ def solve(
     """Give a head of batch norm, dropout and linear layer the weights with the least regularised loss.
 
     inputs: (N, V, F), of the training samples in their views. targets: (N,) or (N, C), as the objective takes them.
-    folds: (N,), from 0, or -1 for what none leaves out; chosen by the loss on what these leave out: the strength of
-        regularisation, one of `STRENGTHS`, and what the logits are multiplied by after it. Heads that are regularised
-        more than their own loss would have it, and so are too unsure, are better ones once they are as sure as they
-        may be.
+    folds: (N,), from 0, or -1 for rows that no fold leaves out. The loss on left-out rows chooses the strength of
+        regularisation, one of `STRENGTHS`, and a factor for the logits after it: strong regularisation gives better
+        heads that are too unsure, which the factor corrects.
     """
     assert isinstance(head, nn.Sequential)
     norm, linear = head[0], head[-1]
@@ -84,7 +83,7 @@ def solve(
     start = linear.weight.detach().clone()
     inputs, targets = inputs.to(start.device), targets.to(start.device)
     flat = inputs.flatten(0, 1)
-    # That of a pretrained start has its statistics.
+    # The batch norm before a pretrained start has its statistics already.
     if not bool(start.any()):
         mean.copy_(flat.mean(dim=0))
         variance.copy_(flat.var(dim=0, correction=0))
@@ -103,10 +102,10 @@ def solve(
 def _chosen(
     inputs: Tensor, targets: Tensor, folds: npt.NDArray[np.int64], objective: Objective, first: Weights
 ) -> tuple[float, float, float | None]:
-    """Strength and factor of the logits of the least loss on left-out folds, of at most `MOST_ROWS`, and its share."""
+    """Strength and logit factor with the least loss on left-out folds, of at most `MOST_ROWS`, and `unexplained`."""
     count = len(folds)
     drawn = np.random.default_rng(0).permutation(count)
-    # Those first that some fold leaves out.
+    # Rows that a fold leaves out come first.
     sampled = drawn[np.argsort(folds[drawn] < 0, kind="stable")][:MOST_ROWS]
     inputs, targets, folds = inputs[sampled], targets[sampled], folds[sampled]
     left_out = [torch.from_numpy(folds == fold) for fold in np.unique(folds[folds >= 0])]
@@ -125,19 +124,19 @@ def _chosen(
             break
     least, factor, strength = min(tried)
     unexplained = None if callable(objective.loss) or guessing <= 0 else least / guessing
-    # The penalty stands for a number of samples, and all are more than those tried.
+    # The penalty is relative to the number of samples, of which the final fit has more.
     return strength * len(sampled) / count, factor, unexplained
 
 
 def _guessing(targets: Tensor, objective: Objective, first: Weights) -> float:
-    """The least loss of the same logits for all."""
+    """The least loss of the same logits for all samples."""
     nothing = Weights(first.change[:, :1], first.scale, first.change[:, :1], first.bias)
     inputs = torch.zeros((len(targets), 1, 1), device=targets.device)
     return float(objective(_fit(inputs, targets, objective, nothing, 1.0).logits(inputs[:, 0]), targets))
 
 
 def _scaled(logits: Tensor, targets: Tensor, objective: Objective) -> tuple[float, float]:
-    """The least loss of multiplied logits, and what they are multiplied by."""
+    """The least loss of the logits times a factor, and the factor."""
     found = minimize_scalar(
         lambda exponent: float(objective(math.exp(exponent) * logits, targets)),
         bounds=(-FACTOR, FACTOR),

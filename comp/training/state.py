@@ -1,4 +1,4 @@
-"""What a training resumes from: where a stage stands between two steps, random states, and weights, in files."""
+"""The state that a training resumes from, in files: a stage between two steps, random states, and weights."""
 
 import io
 import random
@@ -19,16 +19,16 @@ from torch.optim.lr_scheduler import LRScheduler
 from comp.errors import RunError, first_line
 from comp.files import replacing
 
-# Of a stage under way, what its saved state has as it is.
+# The fields of a stage that are saved unchanged.
 KEPT = ("taken", "epoch", "rates", "images", "seconds")
 
 
 @dataclass
 class StageState:
-    """All that changes while a stage trains, but the model itself.
+    """Everything that changes while a stage trains, except the model itself.
 
-    taken: optimizer steps. epoch: how many ended. losses, rates: of the steps of the epoch under way, in order; images,
-    seconds: that they took.
+    taken: the number of optimizer steps. epoch: the number of finished epochs. losses, rates: of the current epoch's
+    steps, in order; images, seconds: the number of images and the time of these steps.
     """
 
     optimizer: Optimizer
@@ -47,7 +47,7 @@ class StageState:
         self.losses, self.rates, self.images, self.seconds = [], [], 0, 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything of it, and the random states, as `save_state` takes it."""
+        """The whole state and the random states, as `save_state` takes them."""
         scaler = self.accelerator.scaler
         return {
             "optimizer": self.optimizer.state_dict(),
@@ -61,11 +61,11 @@ class StageState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Be as it was when `state_dict` was called; what is drawn from now on is what was drawn from then on."""
+        """Restore a `state_dict`; random draws continue as they did after it."""
         optimizers, saved = [self.optimizer, *_within(self.optimizer)], [state["optimizer"], *state.get("within", [])]
-        # They may share the groups, whose rates the schedule sets: torch would give each its own.
+        # The optimizers may share groups, whose rates the schedule sets: torch would give each its own.
         groups = [optimizer.param_groups for optimizer in optimizers]
-        for optimizer, own in zip(optimizers, saved, strict=False):  # earlier versions saved the outer one's alone
+        for optimizer, own in zip(optimizers, saved, strict=False):  # earlier versions saved the outer one's only
             optimizer.load_state_dict(own)
         for optimizer, kept in zip(optimizers, groups, strict=True):
             for group, loaded in zip(kept, optimizer.param_groups, strict=True):
@@ -84,15 +84,15 @@ class StageState:
 
 
 def _within(optimizer: Optimizer) -> list[Optimizer]:
-    """The optimizers that one steps with, as SAM does: their state may not be in its own."""
-    # Accelerate's wrapper has the optimizer itself.
+    """The optimizers inside an optimizer, such as SAM's: its own state may lack theirs."""
+    # Accelerate wraps the optimizer.
     own = vars(getattr(optimizer, "optimizer", optimizer))
     return [one for one in own.values() if isinstance(one, Optimizer)]
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
-    """Tensors and plain values to a file that is there whole or as it was before. Raises OSError."""
-    # Into memory first: torch's own writer turns a full disk into an error of its own.
+    """Save tensors and plain values to a file, whole or not at all. Raises OSError."""
+    # Through memory: on a full disk torch's own writer raises another error than OSError.
     written = io.BytesIO()
     torch.save(state, written)
     with replacing(path) as unfinished:
@@ -100,11 +100,11 @@ def save_state(state: dict[str, Any], path: Path) -> None:
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """What was saved, tensors on the processor; None where nothing was. Only tensors and plain values are read.
+    """The saved state, with tensors on the CPU; None where nothing was saved. Reads only tensors and plain values.
 
-    Raises RunError for a file that is broken, or that would have code run.
+    Raises RunError for a file that is broken, or that would run code.
     """
-    # Read before it is parsed: of a file that is cut torch's reader raises an OSError as well.
+    # Read before it is parsed: torch's reader raises OSError for a truncated file as well.
     try:
         written = io.BytesIO(path.read_bytes())
     except FileNotFoundError:
@@ -112,17 +112,17 @@ def load_state(path: Path) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(written, map_location="cpu", weights_only=True)
     except Exception as error:
-        # Of what isn't such a file torch's reader may raise anything.
+        # torch's reader may raise anything for a file of another kind.
         reason = (str(error).splitlines() or [type(error).__name__])[0][:100]
         raise RunError(
-            f"{path} is no state that a training can go on from ({reason}); remove the file, and the run starts from "
+            f"{path} is no state that a training can resume from ({reason}); remove the file, and the run starts from "
             "its beginning."
         ) from None
     return state
 
 
 def random_states() -> dict[str, Any]:
-    """Of Python's generator, numpy's, torch's and each GPU's; plain numbers and tensors, fit for a file."""
+    """The random states of Python, numpy, torch and each GPU, as plain numbers and tensors that can be saved."""
     version, internal, gauss = random.getstate()
     name, keys, *rest = np.random.get_state()
     return {
@@ -134,7 +134,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Give back what `random_states` gave; of GPUs that are no longer there, nothing."""
+    """Restore what `random_states` returned; states of GPUs that are no longer there are ignored."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = states["numpy"]
@@ -151,7 +151,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
-    """Raises RunError where the file is missing, broken, or of another model."""
+    """Load weights into a model; raises RunError where the file is missing, broken, or of another model."""
     try:
         model.load_state_dict(load_file(path))
     except FileNotFoundError:

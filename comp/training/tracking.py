@@ -1,4 +1,4 @@
-"""What an experiment tracker is told of a run: its config, losses and rates per step, and its metrics per epoch."""
+"""Logging a run to an experiment tracker: its config, losses and rates per step, and metrics per epoch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LogWith = str | Callable[[Path], Any] | None
 
 
 def check_installed(log_with: LogWith) -> None:
-    """Raise OverrideError where the package of the tracker isn't there."""
+    """Raise OverrideError where the tracker's package isn't installed."""
     if isinstance(log_with, str) and not find_spec(log_with):
         raise OverrideError(
             f"Competition: `log_with` is {log_with!r}, but {log_with} isn't installed; install it: "
@@ -29,7 +29,7 @@ def check_installed(log_with: LogWith) -> None:
 
 
 class Tracker:
-    """A run as one of Accelerate's trackers shows it; started when there is something to tell, and without one silent.
+    """Logs a run to one of Accelerate's trackers, which is started at the first epoch; does nothing without one.
 
     log_with: its name, or a function of the run's folder that returns an `accelerate.tracking.GeneralTracker`.
     """
@@ -39,7 +39,7 @@ class Tracker:
         self._started: GeneralTracker | None = None
 
     def epoch(self, row: Mapping[str, Any], steps: Sequence[Mapping[str, float]]) -> None:
-        """The steps of an epoch that the run's tables have, each with its losses and rates, then the epoch."""
+        """Log the steps of an epoch, with their losses and rates, then the epoch; the run's tables have it already."""
         if self.log_with is None:
             return
         taken = self.run.history.steps_taken()
@@ -73,7 +73,7 @@ class Tracker:
 
 
 def _arguments(name: str, folder: Path) -> dict[str, Any]:
-    """Of a tracker: its project is the competition; a run that is resumed goes on where the tracker can."""
+    """A tracker's arguments: its project is the competition; a resumed run is continued where the tracker can."""
     project, title = folder.parent.name, folder.name
     if name == "tensorboard":
         return {"run_name": name, "logging_dir": folder}

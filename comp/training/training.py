@@ -1,4 +1,4 @@
-"""A training under way: a prepared learner, the run folder it is recorded in, and the stages it went through."""
+"""A training in progress: its prepared learner, its run folder, and the stages trained so far."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from comp.training.prepared import Prepared
 from comp.training.state import save_state, save_weights
 from comp.training.tracking import Tracker
 
-# What a training that is killed may lose, unless saving takes longer than a fiftieth of it.
+# Seconds between two saves of the state; more where saving would take more than this share of the time.
 SAVE_SECONDS = 10.0
 MOST_COST = 1 / 50
-# Of a training, what its saved state has as it is.
+# The fields of a training that are saved unchanged.
 KEPT = ("found", "diverged", "size", "touched", "baseline", "unexplained", "latest")
 
 
@@ -45,21 +45,20 @@ KEPT = ("found", "diverged", "size", "touched", "baseline", "unexplained", "late
 class Training:
     """The live state of a training.
 
-    by_hand: its stages are not the recipe's; what it trains is not saved on the way.
-    found: the learning rate by LR range test, by the stage's `rate_key`.
-    fitted: the stages that made the weights what they are, with the rates they were trained at.
-    diverged: the stages whose loss became NaN or infinite, or that ended far worse than they began, as
-        trained.json has them.
-    snapshots: the weights kept at the ends of the last stage's cycles, the latest first, without the very last.
-    last_finite: the weights that are restored when the loss diverges. before: those from before the stage under way.
-    latest: the validation loss and score of the weights as they are, by the latest epoch.
-    size: of the images that the model was made for last.
-    touched: whether the backbone may be another than it was built.
-    resumed: where the stage was stopped that is resumed.
+    by_hand: the stages are not the recipe's, and no state to resume from is saved.
+    found: the learning rates found by LR range tests, by the stage's `rate_key`.
+    fitted: the stages that produced the current weights, with the learning rates they were trained at.
+    diverged: the stages whose loss became NaN or infinite, or that ended far worse than they began, as in trained.json.
+    snapshots: the weights kept at the ends of the last stage's cycles, latest first, without the final weights.
+    last_finite: the weights to restore when the loss diverges. before: the weights from before the current stage.
+    latest: the validation loss and score of the current weights, by the latest epoch.
+    size: the image size that the model was last set to.
+    touched: whether the backbone may differ from how it was built.
+    resumed: the saved state of the stage that is resumed.
     baseline: the validation loss and score of a linear model on the first stage's features, where those are cached.
-    unexplained: of the loss of guessing, what the head leaves that was solved last, as `Solved` has it.
-    began: the time, in seconds, at which the stage under way would have begun, had it not been stopped.
-    after_epoch: called when an epoch is recorded; what it raises ends the training.
+    unexplained: `Solved.unexplained` of the head solved last.
+    began: the time, in seconds, at which the current stage would have begun, had it not been stopped.
+    after_epoch: called when an epoch has been recorded; an exception that it raises ends the training.
     """
 
     prepared: Prepared
@@ -89,17 +88,17 @@ class Training:
 
     @property
     def number(self) -> int:
-        """Of the stage that is next, from 1."""
+        """The number of the next stage, from 1."""
         lost = [stage for stage in self.diverged if not stage["cycles_kept"]]
         return len(self.fitted) + len(lost) + 1
 
     @property
     def remaining(self) -> Sequence[Stage]:
-        """The recipe's stages that are still to be trained; the first may have been begun."""
+        """The recipe's stages still to be trained; the first may have begun already."""
         return () if self.run.trained else self._recipe.stages[self.number - 1 :]
 
     def train_stages(self) -> None:
-        """Train the recipe's stages that are left, up to one that isn't needed, and keep the weights."""
+        """Train the recipe's remaining stages, up to the first that isn't needed, and save the weights."""
         try:
             for stage in self.remaining:
                 if not stage.is_needed(self.unexplained):
@@ -111,13 +110,14 @@ class Training:
                 self.fit_or_restore(stage)
             self.finish()
         finally:
-            # A sweep may begin another run in this process.
+            # A sweep may start another run in this process.
             self.tracker.finish()
 
     def fit_or_restore(self, stage: Stage) -> None:
-        """Train one stage; where its loss diverges, restore the last weights that had a finite one, or raise.
+        """Train one stage; where its loss diverges, restore the last weights with a finite loss.
 
-        Where it ends far worse on the validation images than it began, the weights from before it are restored.
+        Where the stage ends far worse on the validation images than it began, restore the weights from before it.
+        Raises DivergedError where there are no weights to restore.
         """
         if self.resumed is None:
             stage = self.prepared.possible(stage)
@@ -129,21 +129,21 @@ class Training:
             if self.last_finite is None:
                 raise
             why = f"the loss diverged in epoch {error.epoch}"
-            # A cycle that ended far worse than the stage began is no better to go on from than the one that diverged.
+            # Weights from the end of a cycle that are far worse than those from before the stage are not restored.
             kept = self.before if from_main(self._made_worse(self.last_finite.reached)) else self.last_finite
             assert kept is not None
             self._restore(replace(stage, learning_rate=error.learning_rate), error.epoch, kept, why)
         else:
-            # That of one process decides for all.
+            # Rank 0 decides for all processes.
             if (why := from_main(self._made_worse(self.latest))) and self.before is not None:
                 self._restore(self.fitted.pop(), stage.epochs, self.before, why)
         if self.remaining:
             self.save()
 
     def fit(self, stage: Stage) -> None:
-        """Train one stage, or what is left of it, and record it; its rate is found first where none is declared.
+        """Train one stage, or the rest of it, and record it; find its learning rate first where none is declared.
 
-        SIGINT and SIGTERM wait for the end of a step, and for the state to be saved. Raises DivergedError.
+        SIGINT and SIGTERM take effect at the end of a step, after the state is saved. Raises DivergedError.
         """
         self.began = time.perf_counter()
         prepared, learner, number, resumed = self.prepared, self.prepared.learner, self.number, self.resumed
@@ -173,10 +173,10 @@ class Training:
                     if stages and (left := seconds_left(stages, number, event.number + 1, event.seconds)):
                         bar.say(f"training, {time_in_words(left)} left of all stages")
                     self.after_epoch()
-                # Looked at once: a signal between two looks would end the loop without anything saved.
+                # Read once: a signal between two reads would end the loop without saving the state.
                 asked = interrupt.asked
                 due = asked or time.monotonic() - self.saved > max(SAVE_SECONDS, self.cost / MOST_COST)
-                # A head that is solved has no state on its way: it is solved again.
+                # A head solved by L-BFGS has no state to resume from: it is solved again.
                 if due and learner.under_way is not None:
                     self.save(as_trained)
                 if asked:
@@ -184,16 +184,16 @@ class Training:
                         self.console.say(f"stopped in stage {number} of {self.run.name}")
                     break
         if stage.schedule == "lbfgs" and learner.solved is not None:
-            # That of one process decides for all.
+            # Rank 0 decides for all processes.
             self.unexplained = from_main(learner.solved.unexplained)
-            share = "" if self.unexplained is None else f", and leaves {self.unexplained:.2%} of the loss of guessing"
+            share = "" if self.unexplained is None else f", which leaves {self.unexplained:.2%} of the loss of guessing"
             strength = learner.solved.strength
-            self.console.detail(f"by cross-validation the head is regularised by {strength:.2g}{share}")
+            self.console.detail(f"cross-validation chose a regularisation of {strength:.2g} for the head{share}")
         self.fitted.append(as_trained)
         self.run.history.append_stage(number, time.perf_counter() - self.began, peak_memory())
 
     def rate_of(self, stage: Stage, number: int, epochs: Epochs) -> float:
-        """The stage's own rate, or the one found for what it trains, earlier in this run or now."""
+        """The stage's own learning rate, or the one found for its `rate_key`, earlier in this run or now."""
         if stage.schedule == "lbfgs":
             return 1.0
         if not isinstance(stage.learning_rate, str):
@@ -208,14 +208,14 @@ class Training:
         return self.found[alike]
 
     def finish(self) -> None:
-        """Keep the weights, and what they were trained by: the run can be predicted with."""
+        """Save the weights and the record of their training: from now on the run can predict."""
         self.tracker.finish()
         passes = self.prepared.learner.micro_batches
         record = {
             "stages": [recorded(fitted) for fitted in self.fitted],
             "diverged": self.diverged,
             "snapshots": [path.stem for path in self.snapshots],
-            # What its validation loss is held against.
+            # For comparison with the validation loss.
             "guessing": self.prepared.guessing(),
             "baseline": self.baseline,
             "unexplained": self.unexplained,
@@ -226,11 +226,10 @@ class Training:
         self.run.last.unlink(missing_ok=True)
 
     def save(self, under_way: Stage | None = None) -> None:
-        """Write what a training that is stopped from now on is resumed from.
+        """Save the state that this training resumes from if it is stopped.
 
-        under_way: the stage that is, as it trains: with its rate, and on images where it has no maps.
-
-        Raises OSError; what was saved before is still there then.
+        under_way: the current stage as it trains: with its learning rate, and uncached where its maps can't be cached.
+        Raises OSError; the previously saved state is still there then.
         """
         if self.by_hand:
             return
@@ -259,7 +258,7 @@ class Training:
         self.cost = self.saved - began
 
     def load(self, state: dict[str, Any]) -> None:
-        """Be as it was when that was saved, in the tables as well. Raises RunError where it is no state of this run."""
+        """Restore a saved state, also in the tables. Raises RunError for another version's or another model's state."""
         learner, recipes = self.prepared.learner, (self._recipe, self.prepared.experiment.competition.recipes)
         try:
             for name in KEPT:
@@ -280,7 +279,7 @@ class Training:
         self.run.history.cut(tables)
 
     def where(self) -> str:
-        """Where it is resumed, in words."""
+        """The place at which the training resumes, in words."""
         if self.resumed is None:
             return f"stage {self.number} of {len(self._recipe.stages)}"
         state = self.resumed["state"]
@@ -307,7 +306,7 @@ class Training:
         return score_logits(competition, self.prepared.outputs, tables.classes, targets, logits, answers)
 
     def _record(self, stage: Stage, number: int, epoch: Epoch) -> None:
-        """In the tables, on the terminal, and its weights where they are kept."""
+        """Record an epoch in the tables and on the terminal, and save its weights where they are kept."""
         score = self._score(epoch.logits)
         if number == 1 and stage.schedule == "lbfgs" and score is not None and epoch.valid_loss is not None:
             # The head itself is the linear model.
@@ -332,24 +331,24 @@ class Training:
             return
         model = self.prepared.learner.evaluated
         self.last_finite = Finite(self._copied(model), epoch.cycle + 1, self.latest)
-        # The snapshots of an earlier stage are not averaged; the last cycle's weights are the run's own.
+        # Earlier stages' snapshots are not averaged; the last cycle's weights are saved as the run's own.
         kept = self._recipe.snapshots if number >= len(self._recipe.stages) else 1
         if stage.cycles - epoch.cycle <= kept:
             self.snapshots.insert(0, self.run.checkpoint(f"stage-{number}-cycle-{epoch.cycle + 1}"))
             save_weights(model, self.snapshots[0])
 
     def _made_worse(self, reached: Reached) -> str:
-        """What the stage made worse that reached this; empty where it didn't, or where nobody can tell."""
+        """What the stage made worse, in words; empty where it made nothing worse, or where that isn't known."""
         if self.by_hand or self.before is None:
             return ""
         return made_worse(self.prepared.experiment.competition.scoring, self.before.reached, reached)
 
     def _restore(self, trained: Stage, epoch: int, finite: Finite, why: str) -> None:
-        """Go back; why, and in which epoch of the stage, is recorded and said."""
+        """Restore earlier weights; record and say why, and in which epoch of the stage."""
         number, rate = self.number, float(trained.learning_rate)
         if finite.cycles:
             self.fitted.append(replace(trained, cycles=finite.cycles))
-        # The last cycle that is kept is the run's own weights now.
+        # The last kept cycle's weights are the run's own now, no longer a snapshot.
         own = f"stage-{number}-cycle-{finite.cycles}"
         kept = [path for path in self.snapshots if finite.cycles and path.stem != own]
         for path in set(self.snapshots) - set(kept):
@@ -363,10 +362,10 @@ class Training:
         self.diverged.append(
             {"number": number, "stage": recorded(trained), "epoch": epoch, "cycles_kept": finite.cycles}
         )
-        # The rate that this stage diverged at would let the next one diverge that trains as much.
+        # A later stage with the same `rate_key` would diverge at this learning rate, too.
         self.found.pop(trained.rate_key, None)
-        whose = f"of the end of cycle {finite.cycles}" if finite.cycles else "from before the stage"
-        solved = trained.schedule == "lbfgs"  # which has no rate
+        whose = f"from the end of cycle {finite.cycles}" if finite.cycles else "from before the stage"
+        solved = trained.schedule == "lbfgs"  # without a learning rate
         change = "" if solved else f"; try --set stages.{number}.learning_rate={rate / 10:.2g}"
         self.console.say(f"stage {number}: {why}, so the weights {whose} are restored{change}")
 
@@ -379,7 +378,7 @@ class Training:
         return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
 
     def _changing(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Those that are not as the model was built."""
+        """The weights that may differ from the model as it was built."""
         return {name: tensor for name, tensor in weights.items() if self.touched or name.startswith("head.")}
 
     def _give(self, weights: Mapping[str, Tensor]) -> None:

@@ -33,7 +33,7 @@ def _one_thread():
 
 @pytest.fixture(autouse=True)
 def _pictures_where_they_are_looked_at(request, monkeypatch):
-    """To draw one takes longer than so small a sweep."""
+    """Drawing takes longer than a small sweep."""
     if request.path.name != "test_curves.py":
         monkeypatch.setattr("comp.training.curves.range_test_as_png", lambda _: b"")
 
@@ -63,7 +63,7 @@ def head(with_stages):
 
 @pytest.fixture
 def train(workspace):
-    """Trains in the workspace, by these choices, and with ``predicting`` predicts."""
+    """Trains in the workspace with these choices; also predicts with ``predicting``."""
 
     def call(competition, at=workspace, *, predicting=False, **choices):
         run = runner.train(competition, Choices(**choices), at, Console())
@@ -76,13 +76,13 @@ def train(workspace):
 
 @pytest.fixture
 def stopped(head, killed, train):
-    """The run of that head, killed after its first epoch."""
+    """The run of ``head``, killed after its first epoch."""
     return killed(2, train, head)
 
 
 @pytest.fixture
 def preparing(workspace):
-    """What a training of the competition has before its first step."""
+    """A competition's training before its first step."""
 
     def call(competition, **choices):
         return prepare(Experiment.of(competition, Choices(**choices), workspace), Console())
@@ -92,7 +92,7 @@ def preparing(workspace):
 
 @pytest.fixture
 def begin(with_stages, preparing):
-    """A training of these stages that has just begun; of: other fields of its competition."""
+    """A training of these stages that has just begun; of: changed fields of its competition."""
 
     def begun(*stages, by_hand=False, of=MappingProxyType({}), **fields):
         return start(preparing(replace(with_stages(*stages, **fields), **of)), Console(), by_hand=by_hand)
@@ -102,7 +102,7 @@ def begin(with_stages, preparing):
 
 @pytest.fixture
 def goes_on_with(preparing):
-    """The run that a training would be recorded in, which has what its first stage trains on."""
+    """The run that a training would be recorded in, with the inputs of its first stage prepared."""
 
     def call(competition, done="trained", **choices):
         prepared = preparing(competition, **choices)
@@ -131,14 +131,14 @@ def learner_of(backbone="test_resnet", outputs=2, *, size=32, one_of=True, ratio
 
 
 def halves(images, targets):
-    """The lower half of each image is that of another, pasted in place as Kagglers do."""
+    """Pastes the lower half of another image into each image, in place as Kagglers do."""
     other = torch.randperm(len(images))
     images[:, :, images.shape[2] // 2 :] = images[other][:, :, images.shape[2] // 2 :]
     return images, (targets + targets[other]) / 2
 
 
 class SAM(torch.optim.Optimizer):
-    """Steps by AdamW and the gradients at the weights where the loss is about largest near by (arXiv:2010.01412)."""
+    """AdamW with the gradients at nearby weights where the loss is about largest (arXiv:2010.01412)."""
 
     def __init__(self, groups, rho=0.05):
         super().__init__(groups, {"rho": rho})
@@ -162,7 +162,7 @@ class SAM(torch.optim.Optimizer):
 
 
 class Again(SAM):
-    """Steps by AdamW and the gradients at the weights as they are, which it asks for twice."""
+    """AdamW with the gradients at the current weights, which it asks for twice."""
 
     def step(self, closure):
         assert float(closure()) == float(closure())
@@ -171,7 +171,7 @@ class Again(SAM):
 
 @dataclass
 class Batches:
-    """Training samples that are the same batches in every epoch."""
+    """Training samples in the same batches in every epoch."""
 
     batches: list
 
@@ -197,12 +197,12 @@ class Hostile:
 
 
 class KilledError(BaseException):
-    """Stands for SIGKILL: nothing handles it, and nothing is done after it but by ``finally``."""
+    """Stands for SIGKILL: nothing handles it, and only ``finally`` blocks run after it."""
 
 
 @pytest.fixture
 def killed(monkeypatch, saving_always, workspace):
-    """Calls a step of the runner until the n-th time that a training's state was saved; gives the last run there is."""
+    """Calls a step of the runner until a training's state was saved for the n-th time; returns the last run."""
 
     def until(number, step, *arguments, **options):
         saves, save = [], module.Training.save

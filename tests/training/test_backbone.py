@@ -42,7 +42,7 @@ def parts(model, kind):
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A folder as timm saves a model: config.json and the weights."""
+    """A folder with a model saved by timm: config.json and the weights."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(1)
     body = timm.create_model("test_resnet", pretrained=False)
@@ -191,7 +191,7 @@ def test_a_backbone_learns_statistics_and_skips_paths_only_where_it_trains(name)
     model = build(name, drop_path=0.9)
     paths, norms = parts(model, DropPath), parts(model, nn.BatchNorm2d)
     assert max(path.drop_prob for path in paths) == pytest.approx(0.9)
-    # A whole backbone comes last: what was frozen trains again.
+    # The whole backbone comes last, when frozen layers train again.
     for groups, modes in ((1, {False}), (2, {True, False}), (3, {True})):
         freeze(model, groups)
         training_mode(model)

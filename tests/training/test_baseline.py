@@ -1,4 +1,4 @@
-"""The linear model on frozen features that a recipe is to beat."""
+"""The baseline: a linear model on frozen features."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def test_a_head_that_is_solved_is_itself_the_baseline_of_what_trains_after_it(tr
 
 
 def spread(logits, targets):
-    """A loss of one's own that is no number for logits that are all alike, as those of a new linear model are."""
+    """A custom loss that is NaN where all logits are equal, as those of a new linear model are."""
     apart = logits - logits.mean()
     return cross_entropy(apart / apart.std(), targets)
 

@@ -30,7 +30,7 @@ def tables(at_home, workspace):
 
 @pytest.fixture
 def written(tables):
-    """What is resolved, and the config as it comes out of a file."""
+    """The resolved competition and recipe, and the config as read from a file."""
 
     def write(competition, choices):
         experiment = Experiment.of(competition, choices, Workspace(Path()))

@@ -45,7 +45,7 @@ def assert_is_a_page_with_curves(data, curves=1):
 
 
 def inside(text):
-    """What stands in the frame of a curve that fits a terminal, without what stands at its left."""
+    """The text inside the frame of a curve that fits a terminal, without the labels at its left."""
     lines = text.splitlines()
     assert len(lines) <= HEIGHT
     assert all(len(line) <= WIDTH < 80 for line in lines)
@@ -73,7 +73,7 @@ def test_a_sweep_in_characters_has_a_mark_for_each_suggestion_from_left_to_right
         for rule in sorted(BOWL.suggestions, key=BOWL.suggestions.__getitem__)
     ]
     assert places == sorted(places)
-    # A loss that shoots up at the end doesn't flatten the curve, and a curve is not drawn over the one before.
+    # A loss that shoots up at the end doesn't flatten the curve, and no curve is drawn over the previous one.
     assert max(float(line.split("┤")[0]) for line in text.splitlines() if "┤" in line) < 4
     range_test_in_characters(swept(EDGES["rises"]))
     assert range_test_in_characters(BOWL) == text

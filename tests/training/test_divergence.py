@@ -28,7 +28,7 @@ def train(train, with_stages):
 
 
 def spoilt_from(training, step):
-    """The head gives NaN from this step of a stage on."""
+    """A training whose head gives NaN from this step of a stage on."""
     learner = training.prepared.learner
 
     def spoil(head, inputs, outputs):
@@ -80,9 +80,9 @@ def test_a_stage_that_breaks_in_a_later_cycle_keeps_the_cycles_before(begin, tra
     training.finish()
     record = training.run.record("trained")
     assert record["stages"][0]["cycles"] == record["diverged"][0]["cycles_kept"] == 2
-    assert "the weights of the end of cycle 2 are restored" in capsys.readouterr().out
+    assert "the weights from the end of cycle 2 are restored" in capsys.readouterr().out
     assert weights(training.run) == weights(train(replace(stage, cycles=2)))
-    # Of the last three cycles the second is the run's own weights now, and the third was never there.
+    # The second cycle's weights are the run's own now, and the later cycles have none.
     assert record["snapshots"] == []
     assert [path.stem for path in training.run.weights.parent.iterdir() if path.suffix != ".pt"] == ["model"]
 
@@ -114,7 +114,7 @@ def test_what_is_gone_back_to_outlives_a_kill(with_stages, preparing, train, kil
 def test_a_rate_and_a_gradient_scale_that_broke_a_stage_are_not_taken_for_the_next_one(begin):
     stages = (HEAD, replace(ALL, learning_rate="find"))
     training = begin(*stages, optimizer="sgd")
-    # That of half precision on a GPU, which halves it at every step without finite gradients.
+    # As on a GPU in half precision, which halves the scale at every step with non-finite gradients.
     scaler = training.prepared.learner.accelerator.scaler = torch.amp.GradScaler("cpu")
     training.found[3, False] = 1e12
     for stage in stages:
@@ -140,7 +140,7 @@ def test_a_late_half_that_breaks_on_images_is_recorded_as_one_on_images(train, m
     assert (broken["stage"]["cached"], broken["stage"]["views"]) == (False, 1)
 
 
-# Its score is so good that none is better by chance.
+# With a score so good that no other is better by chance.
 LEARNED = replace(HEAD, cycle_length=30, learning_rate=0.1)
 FAR_WORSE = replace(ALL, cycles=2, cycle_length=1, learning_rate=30.0)
 
@@ -189,7 +189,7 @@ def test_a_cycle_that_ended_far_worse_is_not_what_a_later_one_that_breaks_goes_b
         ((1.0, 0.5), (1.1, 0.5), False),
         ((1.0, 0.5), (3.0, 0.6), False),
         ((1.0, 0.5), (3.0, 0.5), True),
-        # Losses of one's own.
+        # Custom losses, which may be negative.
         ((-1.0, 0.5), (-1.1, 0.5), False),
         ((-1.0, 0.5), (-0.9, 0.5), False),
         ((-1.0, 0.5), (-0.5, 0.5), True),

@@ -27,7 +27,7 @@ def edited(monkeypatch):
 
 @pytest.fixture
 def news(capsys):
-    """What was said since it was last asked of runs that are not resumed."""
+    """What was said of runs that are not resumed, since the last call."""
     return lambda: "\n".join(line for line in capsys.readouterr().out.splitlines() if "so this is a new run" in line)
 
 
@@ -52,7 +52,7 @@ def test_of_a_finished_run_it_is_said_what_was_edited_since_or_that_nothing_was(
     assert "--resume" not in said
     shutil.rmtree(edited.folder)
     assert goes_on_with(head).name == "shades/standard-2"
-    assert "shades/standard-1 is the same training, finished; this is another run of it" in capsys.readouterr().out
+    assert "shades/standard-1 is the same training, finished; this is a new run of it" in capsys.readouterr().out
 
 
 def test_edited_data_begin_a_new_run_and_none_is_told_to_resume_the_old_one(
@@ -89,7 +89,7 @@ def test_edited_code_begins_a_new_run_and_says_what_changed(head, stopped, train
     )
     assert line in news()
     assert line in new.log.read_text()
-    # From here on, the new one is the same: until the code changes again, also after the training.
+    # From here on the new run is resumed, also after the training, until the code changes again.
     assert goes_on_with(head, done="predicted") == new
     assert not news()
     edited("comp.data")
@@ -124,8 +124,8 @@ def test_a_run_of_earlier_code_and_versions_whose_recipes_had_fewer_fields_is_re
     assert "was begun with another versions.torch: 1.0, and now" in said
 
 
-# All that a declaration may bring: functions of its own, a backbone whose code tells more than its layers do, and what
-# these use that is not in its own file: tables, and a module elsewhere that imports another.
+# Custom functions of a declaration, a backbone whose code tells more than its layers do, and what these use outside
+# their own file: tables, and a module elsewhere that imports another.
 OWN = """
 from pathlib import Path
 
@@ -170,7 +170,7 @@ def scaled(pretrained=False, pretrained_cfg=None, **options):
 
 
 """
-# One part at a time: its own key alone has to tell that it was edited.
+# One part at a time: its own key has to show that it was edited.
 BROUGHT = {
     "read": {"metric=": "read=read, metric=", "pretrained=": "head=head, loss=loss, pretrained="},
     "pipeline": {"side_on()": "side_on(pipeline=pipeline)", "cached=True": "cached=True, views=3"},
@@ -185,7 +185,7 @@ FILES = {
     "elsewhere/tone.py": "CHANGED = 255\n",
 }
 USES, OF_DATA = "competition.py or what it uses", "files in the data folder"
-# A head and a loss follow the features, and may be trained on those that are there.
+# An edited head or loss may train on features cached before, as they come after the features.
 EDITS = [
     ("read", DECLARED, "return lit(", "return 255 - lit(", USES, True),
     ("read", "plugins/shades/marks.csv", "1", "2", USES, True),
@@ -213,7 +213,7 @@ def edit(tmp_path):
 
 @pytest.fixture
 def used(at_home, tmp_path, monkeypatch):
-    """Lays FILES where declarations find them, and forgets what was imported of them."""
+    """Writes FILES where declarations find them, and forgets the modules imported from them."""
     for file, text in FILES.items():
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text(text)
@@ -256,7 +256,7 @@ def test_an_edit_of_anything_that_a_declaration_brings_meets_no_run_and_no_featu
 def test_what_makes_no_difference_to_a_run_resumes_it(bring, tmp_path, killed, train, goes_on_with, part):
     made = bring(part)
     first = killed(2, train, made.competition)
-    # The same table downloaded again; without a reader of one's own another one, too.
+    # The same table downloaded again; without a custom reader even a changed one.
     table = tmp_path / DATA / "boxes.csv"
     table.write_text("1" if part == "read" else "2")
     os.utime(table, (1, 1))

@@ -57,7 +57,7 @@ def test_a_training_says_where_its_backbone_learned_from_images_that_validate(wi
     assert not said
     third, said = train_and_export("third", second, every, 2)
     assert said
-    # What it learned in the runs before stays known, also where only a head trains between.
+    # The images that earlier runs learned from stay known, also where only a head trained in between.
     fourth, said = train_and_export("fourth", third, head, 2)
     assert said
     assert train_and_export("fifth", fourth, head, 2)[1]

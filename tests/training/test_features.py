@@ -35,7 +35,7 @@ def never(start):
 
 
 def cut_short(after, error=OSError):
-    """Computes so many batches, then fails."""
+    """A computation that fails after this number of batches."""
 
     def compute(start):
         batches = computed(start)
@@ -48,9 +48,9 @@ def cut_short(after, error=OSError):
 
 @pytest.fixture
 def cached(tmp_path):
-    """`cached_features` in an empty folder; those that come are always whole, and alone in it beside others' ``files``.
+    """`cached_features` in an empty folder: whether features were found, or after an ``error`` the number of files.
 
-    Gives whether they were found, or the error and the number of files that were left.
+    Returned features are always whole, in a folder of this number of ``files``.
     """
 
     def call(compute=computed, made_from=MADE_FROM, error=None, files=1, **others):
@@ -114,7 +114,7 @@ def test_what_is_left_of_a_computation_and_is_not_whole_is_not_trusted(cached, t
         mark.write_text("six")
     elif spoil == "no part":
         part.unlink()
-    else:  # than what was marked: after a power cut it may be, with anything in it
+    else:  # longer than marked, with any content, as after a power cut
         part.write_bytes(part.read_bytes() + bytes(1000))
     assert not cached()
 
@@ -173,7 +173,7 @@ def test_the_digest_of_files_changes_with_their_bytes_order_and_bounds(tmp_path)
     number=st.integers(0, 50),
 )
 def test_an_epoch_draws_each_row_at_most_once_in_one_of_its_views(count, views, batch_size, seed, number):
-    # A feature tells its own row and view.
+    # The value of a feature shows its row and view.
     features = np.stack(np.meshgrid(np.arange(50), np.arange(views), indexing="ij"), axis=2).astype(np.float32)
     rows = np.random.default_rng(seed).permutation(50)[:count]
     epochs = FeatureEpochs(features, rows, torch.arange(50) * 10, batch_size, seed)
@@ -224,7 +224,7 @@ def test_batches_are_the_rows_in_the_order_asked_for(rows, batch_size):
 
 @pytest.fixture
 def room(tmp_path, monkeypatch):
-    """Whether features have room where so many bytes are free, and what is in their folder after it was made."""
+    """Whether features have room with this number of free bytes, and the files in their folder after making room."""
 
     def on(free):
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))

@@ -14,7 +14,7 @@ IMAGES = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, SIZE, SI
 
 
 def classifier_of(name):
-    """With statistics and weights of batch norm as a training may leave them."""
+    """A classifier with batch norm's statistics and weights as a training may leave them."""
     model = learner_of(name, size=SIZE).model
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -39,7 +39,7 @@ def test_batch_norms_behind_convolutions_are_folded_and_features_and_model_stay(
     before = copy.deepcopy(model.state_dict())
     pairs = foldable(model, IMAGES[:1])
     one = folded(model, pairs)
-    # A batch norm before its convolution is left.
+    # A batch norm before its convolution is not folded.
     assert (len(pairs) == batch_norms(model)) is all_fold
     assert len(pairs) > 0
     assert batch_norms(one) == batch_norms(model) - len(pairs)
@@ -56,7 +56,7 @@ def test_nothing_is_folded_where_no_batch_norm_is(name):
 
 
 class Odd(nn.Module):
-    """A backbone whose convolution's output is taken by its batch norm, and by something else as well."""
+    """A backbone in which a batch norm and another layer take the same convolution's output."""
 
     def __init__(self, *, twice):
         super().__init__()

@@ -20,7 +20,7 @@ CONVOLUTIONAL = pytest.mark.parametrize("name", ["test_resnet", "test_efficientn
 
 
 def cut_learner(name="test_resnet", **fields):
-    """A learner of a network that isn't as it was drawn: its head and batch norm have seen images."""
+    """A learner whose head and batch norm have seen images already."""
     learner = learner_of(name, **{"stages": [LATE], "freeze_batch_norm": True, **fields})
     learner.model.train()
     for _ in range(3):

@@ -24,7 +24,7 @@ def test_a_head_starts_from_the_rows_of_the_pretrained_classifier_that_its_class
     model = build()
     own = nn.Linear(model.width, 10)
     model.own_classifier = (own,)
-    # It is no part of the model.
+    # The pretrained classifier is no part of the model.
     assert not any("own_classifier" in name for name in model.state_dict())
     assert all(parameter is not own.weight for parameter in model.parameters())
     rows = [7, 2, 5]

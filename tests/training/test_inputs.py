@@ -77,7 +77,7 @@ def test_features_are_found_again_and_only_where_all_is_the_same(images, monkeyp
     assert "found in the cache" not in capsys.readouterr().out
     assert np.array_equal(images.features(learner_of(), 16, PLAIN), first)
     assert "features of 36 images at 16 px: found in the cache" in capsys.readouterr().out
-    # Only random views follow from the seed and the viewpoint.
+    # Only random views depend on the seed and the viewpoint.
     other = replace(images, viewpoint=side_on(max_zoom=1.4), seed=1)
     other.features(learner, 16, PLAIN)
     assert cached(images) == 1
@@ -208,7 +208,7 @@ def test_what_a_stage_cached_for_all_rows_is_not_computed_again_for_some(images)
 
 
 def test_the_early_half_sees_an_image_once_whatever_trains_and_predicts_after_it(images, tables, monkeypatch):
-    # Prediction's views are the first two of them.
+    # The views of prediction are the first two of the stage's.
     stage, targets, rows = replace(LATE, views=3), torch.from_numpy(tables.targets), np.arange(36)
     learner = learner_of(stages=[stage])
     expected = whole(images.to_predict(learner_of(stages=[replace(stage, cached=False, views=1)])))
@@ -223,7 +223,7 @@ def test_the_early_half_sees_an_image_once_whatever_trains_and_predicts_after_it
     assert not np.allclose(changed, expected[24:, :1], atol=1e-3), "the late half is another"
     assert np.allclose(whole(images.to_predict(learner, rows[24:]))[:, :1], changed, atol=1e-5)
     assert cached(images) == 1
-    # Test images, of which other folds and snapshots predict as well.
+    # Test images, which other folds and snapshots predict as well.
     others = replace(images.only(rows[:6]), reused=True)
     with pytest.raises(TypeError):
         whole(others.to_predict(learner))

@@ -1,4 +1,4 @@
-"""Trainings in two processes; but for one test each forked from this one, where everything is imported already."""
+"""Trainings in two processes, forked from this one, where everything is imported already; real ones in one test."""
 
 import os
 import shutil
@@ -24,7 +24,7 @@ from comp.training.learner import Learner
 from comp.training.state import load_state
 
 pytestmark = pytest.mark.long
-# Below those that the system deals out: between a look for a free one and its use another process may be given it.
+# Ports below those that the system assigns: another process could be given a free port before it is used.
 PORTS = count(20_000 + os.getpid() % 10_000)
 
 # Neither 31 nor 19 images, nor batches of 7, divide by 2.
@@ -71,7 +71,7 @@ competition = Competition(
 
 @pytest.fixture
 def still(make, workspace):
-    """31 images to learn from and 19 to predict in this workspace; nothing is drawn in the standard recipe."""
+    """31 training images and 19 test images in this workspace; the standard recipe draws nothing at random."""
     made = make(STILL)
     colours, ages = ["red", "green", "blue", "red"], ["id,age"]
     for part, images in (("train", 31), ("test", 19)):
@@ -88,10 +88,9 @@ def still(make, workspace):
 
 @pytest.fixture
 def apart(forked):
-    """The command line in processes of its own: ``apart(still, "train", "shades")`` gives status, out and err.
+    """The command line in separate processes: ``apart(still, "train", "shades")`` gives rank 0's status, out and err.
 
-    processes: so many, as a launcher starts them; of the status and what is said, that of rank 0.
-    before: called in each of them first.
+    processes: their number, as with a launcher. before: called in each of them first.
     """
 
     def call(made, *arguments, processes=1, before=lambda: None):
@@ -115,7 +114,7 @@ def test_two_processes_train_and_predict_as_one_does(still, apart, workspace):
     said = []
     for processes in (1, 2):
         shutil.rmtree(workspace.cache, ignore_errors=True)
-        # As where folds take long, it is said in between when the last should end.
+        # As if folds took long: the expected end is said between them.
         longer = lambda: setattr(side_by_side, "SAID", 0)  # noqa: E731
         status, out, err = apart(still, "train", "shades", "--folds", 2, processes=processes, before=longer)
         assert (status, err) == (0, "")
@@ -146,7 +145,7 @@ def test_two_processes_find_the_rate_and_take_the_steps_of_one(still, apart, wor
         assert (status, err) == (0, "")
     one, two = (run.history for run in list_runs(workspace))
     assert two.steps().to_numpy() == pytest.approx(one.steps().to_numpy(), rel=1e-3, nan_ok=True)
-    # At the highest rates a rounding error is multiplied from step to step.
+    # At the highest rates rounding errors grow from step to step.
     found, expected = (history.range_test(2).to_numpy()[:-4] for history in (two, one))
     assert found == pytest.approx(expected, rel=1e-3)
 
@@ -213,7 +212,7 @@ def narrow():
     ids=["in the worker", "in both", "memory", "batch size"],
 )
 def test_an_error_in_a_process_ends_both_in_one_sentence(still, apart, workspace, before, options, sentence):
-    """What the launcher makes of it is below."""
+    """What the launcher says is tested below."""
     command = ("train", "shades", "--recipe", "drawn", *options)
     status, _, err = apart(still, *command, processes=2, before=before)
     assert status == 1
@@ -256,7 +255,7 @@ def test_the_launcher_says_the_error_of_the_process_that_failed_first(
 
 
 def test_rank_0_leaves_it_to_the_launcher_to_say_that_it_was_stopped(tmp_path, monkeypatch, capsys):
-    """The launcher ends it as well where a worker was killed, and two sentences would be said of one end."""
+    """The launcher also stops rank 0 after a worker was killed, and two sentences would be said of one end."""
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
@@ -267,7 +266,7 @@ def test_rank_0_leaves_it_to_the_launcher_to_say_that_it_was_stopped(tmp_path, m
 
 
 def test_the_processes_that_an_option_starts_end_together(still, workspace, forked):
-    """The real ones, of which the worker is killed."""
+    """Real processes, of which the worker is killed."""
     command = ["--competitions", still.plugins, "train", "shades", "--recipe", "drawn", "--processes", 2]
     launcher = forked(*command, "--set", "stages.1.cycles=400")
     deadline = time.monotonic() + 200

@@ -62,7 +62,7 @@ def head_after(learner, training, stage):
 @EVERY
 def test_the_last_layer_groups_train_and_nothing_before_them(name):
     learner = learner_of(name)
-    # A head of zeros lets no gradient through, so it is trained first, as a recipe does; and last, to see it freeze.
+    # A head of zeros lets no gradient through, so it trains first, as in a recipe; and last, to see the rest freeze.
     for stage in (HEAD, replace(ALL, train=2), ALL, HEAD):
         before = {group: [p.detach().clone() for p in ps] for group, ps in layer_groups(learner.model).items()}
         statistics = {key: value.clone() for key, value in learner.model.backbone.named_buffers() if "running" in key}
@@ -213,7 +213,7 @@ def test_gradients_longer_than_the_norm_are_scaled_down_to_it(features):
         for norm in (0.0, 1e-3, 1e6)
     )
     assert all(torch.equal(one, other) for one, other in zip(free, loose, strict=True))
-    # One step from zero at rate 0.1: what it moved is the rate times the gradient.
+    # One step from zero at rate 0.1: the weights move by the rate times the gradient.
     moved, unclipped = (float(torch.cat([part.flatten() for part in end]).norm()) for end in (clipped, free))
     assert moved == pytest.approx(0.1 * 1e-3, rel=1e-4)
     assert unclipped > 10 * moved
@@ -278,7 +278,7 @@ def test_mixed_batches_train_on_shares_and_are_validated_on_labels():
 
 @pytest.mark.parametrize("what", ["training", "validation"])
 def test_a_loss_without_a_number_is_reported_before_the_training_ends_with_the_rate_that_did_it(features, what):
-    """The validation's alone is none where the last step of an epoch breaks the weights."""
+    """Only the validation loss is NaN where the last step of an epoch breaks the weights."""
     learner, seen = learner_of(optimizer="sgd"), []
     training = FeatureEpochs(features, TRAINING, CLASSES, 4, seed=0)
     diverged = torch.full((len(VALIDATING), 1, learner.model.width), torch.nan)

@@ -49,7 +49,7 @@ def test_a_weighted_loss_is_the_loss_of_the_rows_replicated(target, smoothing, c
     weighted = loss_of(logits, targets, target, smoothing, torch.tensor(copies).float())
     times = torch.tensor(copies)[targets] if single else torch.where(targets[:, 0] == 1, copies[0], 1)
     again = (values.repeat_interleave(times, dim=0) for values in (logits, targets))
-    # A mean of tags is over the rows, and not over their weights.
+    # The mean over tags divides by the number of rows, and not by their weights.
     count = 1 if single else int(times.sum()) / len(targets)
     assert float(weighted) == pytest.approx(float(loss_of(*again, target, smoothing)) * count, rel=1e-5)
 
@@ -62,7 +62,7 @@ def test_the_loss_of_a_mixed_row_is_the_mix_of_the_losses(target, smoothing, wei
     logits, own = drawn_logits(1), shares[:1]
     for other in shares[1:, None]:
         parts = [float(loss_of(logits, labels, target, smoothing, weights)) for labels in (own, other)]
-        # A weighted mean over one class per image divides by what the row weighs.
+        # The weighted mean for one class per image divides by the rows' weights.
         divides = weights is not None and target == "single"
         counts = [float(labels @ weights) if divides else 1.0 for labels in (own, other)]
         expected = np.average(parts, weights=np.array([0.3, 0.7]) * counts)
@@ -110,7 +110,7 @@ def test_losses_of_numbers_are_torch_s(name, expected):
 
 
 class Arc(nn.Module):
-    """A loss with centres of the classes, which learn; or don't, where they are given."""
+    """A loss with centres of the classes, which are trained with ``learns``."""
 
     def __init__(self, learns):
         super().__init__()
@@ -124,7 +124,7 @@ ARC = Arc(learns=True)
 
 
 def spread(logits, targets):
-    """Not finite where all logits are the same, as those of a network that is new."""
+    """A loss that is infinite where all logits are the same, as those of a new network."""
     return 1 / logits.std()
 
 
@@ -161,7 +161,7 @@ def of_shares(logits, targets):
     [
         (of_classes, {"mixed": True}, r"targets \(\d+, 3\), shares of classes \(B, C\), as batches are mixed"),
         (of_classes, {"mixed": False, "taught": True}, r"targets \(\d+, 3\), shares .* as a teacher gives them"),
-        (of_shares, {"mixed": True}, r"targets \(\d+,\), classes of images that validate"),
+        (of_shares, {"mixed": True}, r"targets \(\d+,\), classes of validation images"),
         (of_shares, {"mixed": False}, r"targets \(\d+,\)\."),
     ],
 )
@@ -186,7 +186,7 @@ few = settings(max_examples=30, deadline=None)
 
 
 def labels(rows, target):
-    """Classes or tags of so many rows, and the shares that they are."""
+    """Classes or tags of this number of rows, and their shares."""
     if target == "single":
         classes = torch.arange(rows) % CLASSES
         return classes, one_hot(classes, CLASSES).float()
@@ -199,9 +199,9 @@ def images(rows, size=8):
 
 
 def assert_blended(inputs, mixed, given, shares):
-    """Each row with the one before it, labels by the same share as the images or features."""
+    """Each row is blended with the previous one, labels by the same share as the images or features."""
     before, own = inputs.roll(1, 0).float(), inputs.float()
-    # By the first number in which a row differs from the row before it.
+    # From the numbers in which the first row differs from the previous one.
     share = float((((mixed - before) / (own - before)).flatten(1)[0]).nanmedian())
     assert 0 <= share <= 1
     assert torch.allclose(mixed, share * own + (1 - share) * before, atol=1e-2)
@@ -223,7 +223,7 @@ def test_mixup_blends_images_and_labels_by_the_same_share(target, rows, seed, al
 @given(rows=st.integers(2, 9), seed=st.integers(0, 99), size=st.integers(8, 33))
 def test_cutmix_pastes_one_rectangle_and_shares_labels_by_its_area(target, rows, seed, size):
     torch.manual_seed(seed)
-    # Every image is one brightness of its own, so that each pixel says whose it is.
+    # Every image has one brightness of its own, so that each pixel shows its image.
     inputs = (torch.arange(rows, dtype=torch.uint8) * 20)[:, None, None, None].expand(rows, size, size, 3)
     targets, given = labels(rows, target)
     mixed, shares = Mixing(0.0, 1.0, CLASSES)(inputs, targets)

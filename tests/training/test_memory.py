@@ -22,7 +22,7 @@ FEATURES = np.random.default_rng(0).normal(size=(ROWS, 1, 96)).astype(np.float32
 
 
 class Narrow(nn.Module):
-    """A module on a device with room for so many rows; in evaluation for all, unless it says otherwise."""
+    """A module on a device with room for ``room`` rows; in evaluation too with ``evaluating``."""
 
     def __init__(self, module, room, error=None, *, evaluating=False):
         super().__init__()
@@ -31,7 +31,7 @@ class Narrow(nn.Module):
         self.error = error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     def forward(self, inputs):
-        # The rows before it have changed statistics and random state when memory runs out.
+        # When memory runs out, the pass has already changed statistics and random state.
         outputs = self.module(inputs)
         if len(inputs) > self.room and (self.training or self.evaluating):
             raise self.error
@@ -44,10 +44,10 @@ class Narrow(nn.Module):
 
 
 def learner_of(room=None, error=None, *, norm=True, **fields):
-    """A learner whose head has room for so many rows, and what it says.
+    """A learner whose head has room for ``room`` rows, and the messages that it says.
 
-    norm: whether its head has batch norm, which sees fewer rows at a time; without it gradients that are added up are
-    those of one pass.
+    norm: whether its head has batch norm, which sees fewer rows at a time; without it, added gradients equal those of
+    one pass.
     """
     learner, said = conftest.learner_of(outputs=3, **{"batch_size": 6, "optimizer": "sgd", **fields}), []
     model, learner.micro_batches.say = learner.model, said.append
@@ -75,7 +75,7 @@ def test_parts_are_all_rows_in_order_even_and_in_training_of_two_at_least(kind, 
     lengths = [part.stop - part.start for part in parts]
     assert max(lengths) - min(lengths) <= 1
     assert min(lengths) >= min(fewest, rows)
-    # Three rows make no two parts of two.
+    # Three rows can't make two parts of two.
     assert max(lengths) <= (most or rows) or (kind, max(lengths)) == ("training", 3)
 
 
@@ -124,7 +124,7 @@ def test_a_batch_that_memory_has_no_room_for_makes_the_same_step_in_parts(room, 
 
 @pytest.mark.parametrize("optimizer", ["sgd", conftest.SAM])
 def test_the_step_that_had_no_memory_leaves_no_trace(optimizer):
-    """Statistics, random state and gradients are those of a learner that knew from the start."""
+    """Statistics, random state and gradients equal those of a learner with small micro-batches from the start."""
     (surprised, said), (knew, _) = (learner_of(room, dropout=0.5, mixup=0.4, optimizer=optimizer) for room in (3, None))
     knew.micro_batches.training = 3
     fitted(surprised)
@@ -136,7 +136,7 @@ def test_the_step_that_had_no_memory_leaves_no_trace(optimizer):
 
 def test_gathered_batches_are_begun_again_together():
     class Late(Narrow):
-        """Has room for the first batch of the first step, and not for the second."""
+        """Has room for the first step's first batch, but not for its second."""
 
         def forward(self, inputs):
             self.seen = getattr(self, "seen", 0) + 1

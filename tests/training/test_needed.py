@@ -1,4 +1,4 @@
-"""A stage that trains only where the solved head before it leaves enough of the loss of guessing unexplained."""
+"""A stage that trains only where the solved head before it leaves enough of the loss of guessing."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ OPTIONS = {"dropout": 0.5, "freeze_batch_norm": True, "drop_path": 0.1, "mixup":
 
 @pytest.fixture
 def train(train, with_stages):
-    """A training of a head, and of a stage that is needed where it leaves more than this share; its competition."""
+    """A training of a head, and of a stage needed where the head leaves more than ``share``; its competition."""
 
     def trained(share, *later, **choices):
         competition = with_stages(HEAD, replace(LATE, needed_above=share), *later, **OPTIONS)
@@ -39,7 +39,7 @@ def test_a_head_that_leaves_less_is_the_whole_training(train, workspace, capsys)
     assert "no further stage was needed" in run.report.read_text()
     _, recipe = as_trained(competition, run)
     assert [stage.size for stage in recipe.stages] == [16]
-    # Its recipe decided, and not a person.
+    # The recipe ended the training, not the user.
     assert command_of(run.record("config"), trained) is not None
 
 
@@ -47,7 +47,7 @@ def test_a_head_that_leaves_more_is_followed_by_the_stage(train):
     run, competition = train(1e-9)
     assert run.history.epochs()["stage"].tolist() == [1, 2, 2]
     _, recipe = as_trained(competition, run)
-    # Of what it came to, all stages train.
+    # All stages of the recipe as trained are needed.
     assert [(stage.size, stage.needed_above) for stage in recipe.stages] == [(16, 0), (24, 0)]
     assert (recipe.dropout, recipe.freeze_batch_norm, recipe.mixup) == (0.5, True, 0.2)
     trained = run.record("trained")

@@ -15,13 +15,13 @@ BACKBONES = ["test_resnet", "test_vit", "test_convnext"]
 
 
 def optimizer_of(model, groups=3, **fields):
-    """Of a recipe with these fields, at a peak rate of 0.9, three times less in each earlier group."""
+    """The optimizer of a recipe with these fields, at a peak rate of 0.9, three times less in each earlier group."""
     recipe = Recipe(stages=[Stage(size=32, train="all")], **{"weight_decay": 0.1, **fields})
     return build_optimizer(model, recipe, 0.9, 3, groups)
 
 
 def steady(optimizer):
-    """The parameters that don't decay."""
+    """The parameters without weight decay."""
     return {id(one) for group in optimizer.param_groups if not group["weight_decay"] for one in group["params"]}
 
 
@@ -110,7 +110,7 @@ def by_name(groups):
 
 
 class OnGPUs(torch.optim.SGD):
-    """Steps with and without a closure, but not on the processor, as NVIDIA's fused ones."""
+    """Steps with and without a closure, but not on the CPU, as NVIDIA's fused optimizers."""
 
     def step(self, closure=None):
         if closure is not None:

@@ -1,4 +1,4 @@
-"""What stands before the first step: which rows validate, and whether what was declared can be used."""
+"""Before the first step: the rows that validate, and errors in a declaration."""
 
 from dataclasses import replace
 

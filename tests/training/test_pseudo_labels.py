@@ -15,7 +15,7 @@ THIRD = np.arange(1, 36, 3)
 
 
 def says(run, probabilities, ids=None):
-    """The run predicts these of the test images."""
+    """The run, predicting these probabilities for the test images."""
     ids = [f"q{number:02}" for number in range(len(probabilities))] if ids is None else ids
     write_predictions(run.predictions("test"), ids, np.asarray(probabilities), COLOURS)
     return run
@@ -70,7 +70,7 @@ def test_of_folds_that_one_teaches_which_left_out_the_same_images(made):
     assert torch.equal(found.targets[0], torch.eye(3)[1])
     assert not any("too good" in line for line in found.lines)
     assert any("too good" in line for line in pseudo_labels(made, joined, validating=[0, 1]).lines)
-    # Who had a teacher may know these images from it.
+    # A run with a teacher may know these images from it.
     folds[1].write_record("config", {**folds[1].record("config"), "teacher": {"run": joined.name}})
     assert any("too good" in line for line in pseudo_labels(made, folds[1], validating=THIRD).lines)
 

@@ -104,7 +104,7 @@ def test_a_training_that_is_killed_anywhere_ends_as_one_that_never_was(
     monkeypatch.setattr("comp.training.finder.BATCHES", 30)
     competition = with_stages(*stages, **fields)
     expected = undisturbed(competition)
-    # Killed, taken up and killed again: in the first epoch, at its end, and later on.
+    # Killed, resumed and killed again: in the first epoch, at its end, and later on.
     for number in (1, 2, len(expected.history.steps()) // 2):
         killed(number, train, competition)
     run = train(competition, predicting=True)
@@ -163,7 +163,7 @@ def test_a_signal_at_whatever_moment_leaves_what_the_training_goes_on_from(with_
     looks = []
 
     def interrupting():
-        # Between the look at whether it was asked to end and the next one.
+        # Between two checks of whether a signal has come.
         looks.append(None)
         if len(looks) == 8:
             os.kill(os.getpid(), signal.SIGINT)
@@ -185,11 +185,11 @@ def test_the_next_step_of_a_run_is_taken_and_what_was_done_is_left_alone(
     with serving(shades):
         run = runner.run(head, Choices(), workspace, Console())
         assert (run, run.weights.stat().st_mtime_ns) == (trained, weights)
-        assert "resuming shades/standard-1, which is the same and was trained before" in capsys.readouterr().out
+        assert "resuming shades/standard-1, the same training, trained before" in capsys.readouterr().out
         assert run.predicted
         assert runner.run(head, Choices(), workspace, Console(), submitting=True) == run
         assert run.record("submitted")["status"] == "complete"
-        # A leaderboard or a page that is away holds nothing up.
+        # A missing leaderboard or page stops nothing.
         monkeypatch.setattr(Kaggle, "leaderboard", refusing("It is hidden."))
         monkeypatch.setattr("comp.report.report.explain", refusing("no page"))
         again = runner.run(head, Choices(), workspace, Console(), submitting=True)
@@ -280,7 +280,7 @@ def test_folds_that_are_there_are_not_trained_again(head, workspace, killed, tra
     joined = train(head, folds=2)
     assert list(joined.members) == ["shades/standard-1", "shades/standard-2"]
     same(list_runs(workspace)[1], expected)
-    # Those are joined now, so the same again is another training.
+    # The folds are joined now, so the same command starts another training.
     assert not set(joined.members) & set(train(head, folds=2).members)
 
 
@@ -288,7 +288,7 @@ def test_an_error_before_the_first_epoch_leaves_no_run(with_stages, workspace, t
     build = prepared.build_classifier
 
     def breaking(*arguments, **options):
-        # After it was screened: one that was broken before is left out.
+        # After the data check, which would leave out an image that was broken before.
         (workspace.data("shades") / "train" / "t05.png").write_bytes(b"no image")
         return build(*arguments, **options)
 
@@ -325,7 +325,7 @@ def test_a_run_is_not_gone_on_with_by_another_split(head, workspace, killed, tra
     for name in ("split_of", "folds_of"):
         draw = getattr(prepared, name)
         monkeypatch.setattr(prepared, name, lambda *arguments, draw=draw: draw(*arguments[:2], 77))
-    with pytest.raises(RunError, match="was begun with other images to validate"):
+    with pytest.raises(RunError, match="was begun with other validation images"):
         runner.resume(head, stopped, workspace, Console())
     assert goes_on_with(head, folds=folds, fold=folds) != stopped
 

@@ -26,7 +26,7 @@ moderately = settings(max_examples=20, deadline=None)
 
 
 def head_rates(stage, steps, peak, ratio):
-    """The head's rate at each step, where all are as many as the epochs have, and earlier groups' by the ratio."""
+    """The head's rate at each step; also checks the number of steps, and the ratio of earlier groups' rates."""
     rates = simulate(stage, steps, peak, ratio).tolist()
     assert len(rates) == steps * stage.epochs
     assert min(min(row) for row in rates) >= 0
@@ -83,7 +83,7 @@ def test_what_a_recipe_plans_has_a_rate_per_step_of_every_group_that_trains():
     stages = epochs < 2, (epochs >= 2) & (epochs < 3), epochs >= 3
     frozen = [np.isnan(rates[stage]).all(axis=0).tolist() for stage in stages]
     assert frozen == [[True, True, False], [True, False, False], [False] * 3]
-    # A rate that is to be found is drawn as a nominal one; each cycle starts at the peak.
+    # A rate yet to be found is drawn as the nominal one; each cycle starts at the peak.
     peaks = [rates[stage, 2].max() for stage in stages]
     assert peaks == pytest.approx([1e-2, 4e-3, NOMINAL_RATE])
     at_peak = np.isclose(rates[stages[2], 2], NOMINAL_RATE, rtol=1e-9)

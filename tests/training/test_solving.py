@@ -1,4 +1,4 @@
-"""The head that L-BFGS finds on cached features."""
+"""The head that L-BFGS solves on cached features."""
 
 from dataclasses import replace
 

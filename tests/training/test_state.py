@@ -29,7 +29,7 @@ def test_a_state_that_would_run_code_is_refused_and_runs_none(tmp_path, protocol
     path, trace = tmp_path / "last.pt", tmp_path / "trace"
     state = {"weights": Hostile(trace)}
     torch.save(state, path) if protocol is None else path.write_bytes(pickle.dumps(state, protocol))
-    with pytest.raises(RunError, match=r"last\.pt is no state that a training can go on from"):
+    with pytest.raises(RunError, match=r"last\.pt is no state that a training can resume from"):
         load_state(path)
     assert not trace.exists()
     pickle.loads(pickle.dumps(Hostile(trace)))
