@@ -198,7 +198,7 @@ def test_damaged_parquet_is_one_sentence(tmp_path):
     [
         ("patient", "image '1' an empty 'patient'"),
         ("who", "no column 'who'; its columns are id, LABEL, patient"),
-        ("(.+)_left", "'(.+)_left' fits no image's name, like '0'"),
+        ("(.+)_left", "'(.+)_left' matches no image's name, like '0'"),
         ("(", "no column '('"),
         ("(.)_(.)", "no column '(.)_(.)'"),
     ],
