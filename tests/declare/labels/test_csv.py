@@ -255,5 +255,5 @@ def test_records_of_a_json_are_read_one_after_the_other_and_another_json_is_name
         assert list(records_in(path)) == records
     for text in ('{"a": 1}', "[1]", '[{"a": 1}'):
         path.write_text(text)
-        with pytest.raises(DataError, match="no list of records"):
+        with pytest.raises(DataError, match="a list of records"):
             list(records_in(path))
