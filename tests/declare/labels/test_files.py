@@ -1,4 +1,4 @@
-"""Labels in the names of files and folders, and the images to predict."""
+"""Labels in the names of files and folders, and test images."""
 
 from pathlib import Path
 
