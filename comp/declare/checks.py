@@ -93,13 +93,11 @@ def _lacking(value: object, protocol: Any) -> str:
 
 @cache
 def hints_of(declared: type) -> dict[str, Any]:
-    """The annotations of the fields of a dataclass, by name."""
     hints = get_type_hints(declared, include_extras=True)
     return {field.name: hints[field.name] for field in fields(declared)}
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what an annotation says."""
     kind, parts = get_origin(hint), get_args(hint)
     if kind is Annotated:
         return fits(value, parts[0]) and all(rule.holds(value) for rule in parts[1:] if isinstance(rule, Rule))

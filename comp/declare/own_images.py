@@ -66,7 +66,7 @@ class KnownLabels(Declared):
 
 @dataclass(frozen=True)
 class HiddenImages(Declared):
-    """The hidden ones of labelled images as test images; the fields are `KnownLabels`'."""
+    """The labelled images that are hidden, as test images; the fields are `KnownLabels`'."""
 
     labels: Source
     hidden: str = f"{PREPARED}/{SAMPLE}"

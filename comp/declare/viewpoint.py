@@ -1,7 +1,7 @@
 """Viewpoints: how the images of a competition may be augmented without changing what they show.
 
 A declaration only; `comp.data.augmenting` turns it into an albumentations pipeline.
-The three families are those of fast.ai's lesson 2 (transforms_side_on, transforms_top_down, transforms_basic).
+The three families come from fast.ai's lesson 2 (transforms_side_on, transforms_top_down, transforms_basic).
 """
 
 from __future__ import annotations
@@ -113,5 +113,5 @@ def upright(
     pipeline: Pipeline | None = None,
     fit: Fit = "crop",
 ) -> Viewpoint:
-    """Pictures that a flip would change the meaning of: digits, text, traffic signs."""
+    """Pictures whose meaning a flip would change: digits, text, traffic signs."""
     return Viewpoint(flips="none", **locals())

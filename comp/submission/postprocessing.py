@@ -151,11 +151,9 @@ def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
 
 
 def to_record(postprocessing: PostProcessing) -> dict[str, Any]:
-    """The post-processing as JSON."""
     return {"kind": type(postprocessing).__name__, **asdict(postprocessing)}
 
 
 def from_record(record: dict[str, Any]) -> PostProcessing:
-    """The post-processing that `to_record` wrote."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
     return KINDS[str(fields.pop("kind"))](**fields)

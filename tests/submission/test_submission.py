@@ -56,7 +56,6 @@ EVERY_FORM = pytest.mark.parametrize("kind", FORMS)
 
 
 def declared(kind, metric=None):
-    """A competition with a submission form of this kind."""
     form, target, _, _ = FORMS[kind]
     metric = metric or dict(reversed(GRADED))[kind]
     return declare(labels=Folders("train") if target == "single" else TAGS, submission=form, metric=metric)
@@ -76,7 +75,6 @@ def built(kind, ids, predictions, sample):
 
 
 def build(kind, ids, predictions, sample):
-    """As a table."""
     return pd.concat(built(kind, ids, predictions, sample).blocks())
 
 

@@ -9,7 +9,7 @@ answer: images with the same text are one answer; their predictions are combined
 validates: True for the validation set of a single split; False for images that only train, with folds as well; None for
     images that train where some are True, and else may validate.
 
-An image without a label, or a label without an image, raises a DataError. What a source tolerated is in
+An image without a label, or a label without an image, raises a DataError. Notes of what a source tolerated are in
 ``table.attrs["notes"]``, one line each.
 """
 

@@ -86,7 +86,6 @@ class CocoImages(Declared):
     folder: str
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """The table of the test images: ``id`` and ``path``."""
         path = folder / self.json
         said = annotated(path)
         ids = list(said.files)

@@ -160,6 +160,5 @@ class CsvImages(Rows):
     incomplete: ClassVar[bool] = False  # type: ignore[misc]
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """The table of the test images, as `TestImages` gives it."""
         found = read_rows(self, folder, [])
         return found.table([""] * len(found.paths)).drop(columns="label")

@@ -77,7 +77,6 @@ def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
 
 
 def trimmed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Strip spaces around the values."""
     return rows.apply(lambda column: column.str.strip())
 
 

@@ -66,7 +66,6 @@ class Names:
 
 
 def _bare(text: str) -> str:
-    """Remove an image's suffix."""
     start, suffix = splitext(text)
     return start if suffix.lower() in IMAGE_SUFFIXES | READ_BY.keys() else text
 

@@ -36,7 +36,7 @@ class LabelSource(Protocol):
 
     @property
     def target(self) -> Target:
-        """The kind of labels."""
+        """The kind of labels, see `comp.declare.metrics.TARGETS`."""
 
     def read(self, folder: Path, /) -> pd.DataFrame:
         """Return the table of the labelled images in the competition's data folder, as `comp.declare.labels` says."""
@@ -46,7 +46,7 @@ def table(notes: Iterable[str] = (), **columns: Column[Any] | None) -> pd.DataFr
     """Make a table of the columns given, sorted by id; a repeated row counts once.
 
     notes: what the source tolerated. Raises DataError for an id with two images, labels or groups, for an answer with
-    two labels or groups or of which only some images validate, and for a file name that isn't Unicode.
+    two labels or groups or with images that validate and others, and for a file name that isn't Unicode.
     """
     import pandas as pd
 
