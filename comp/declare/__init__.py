@@ -1,5 +1,5 @@
-"""What a competition.py says, checked as it is loaded, without torch, numpy or pandas.
+"""The declarations of a competition.py, checked as it is loaded, without torch, numpy or pandas.
 
-Its door: `competition.competition_named` and `load_competition`, and the words that `comp` itself exports; each label
-source is defined in `labels`, each submission form in `forms`, each metric in `metrics`.
+Its door: `competition.competition_named` and `load_competition`, and the names that `comp` itself exports; label
+sources are in `labels`, submission forms in `forms`, metrics in `metrics`.
 """

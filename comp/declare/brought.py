@@ -1,4 +1,4 @@
-"""What a declaration brings of its own, functions and classes: their names in records and in keys."""
+"""Custom functions and classes in a declaration: their names in records and in cache keys."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 def name_of(brought: Callable[..., Any]) -> str:
     """Module and qualified name, ``competitions.shades.competition:focal``.
 
-    Of functions that share theirs, as those without a name do, a digest of what they do tells them apart; of a partial
-    function and of an object, what it was made with.
+    A digest of their code tells lambdas and local functions apart; a partial function and an object are named with
+    their arguments or `repr`.
     """
     if isinstance(brought, partial):
         named = [repr(value) for value in brought.args] + [
@@ -41,18 +41,18 @@ def name_of(brought: Callable[..., Any]) -> str:
 
 
 def short_name(part: object) -> str:
-    """A part in words: its name, or that of the function that was brought in its place."""
+    """The name of a part of a recipe or competition, or of the custom function or object in its place."""
     return part if isinstance(part, str) else str(getattr(part, "__name__", type(part).__name__))
 
 
 def called(field: str, brought: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of one's own returns; DeclarationError that names the field it stands in for what it raises."""
+    """Return what a custom function returns; what it raises becomes a DeclarationError that names its field."""
     try:
         return brought(*arguments)
     except CompError:
         raise
-    except Exception as error:  # it is anybody's code
-        reason = str(error).rstrip(".") or "without a word"
+    except Exception as error:  # custom code may raise anything
+        reason = str(error).rstrip(".") or "without a message"
         own = getattr(getattr(brought, "__code__", None), "co_filename", None)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
         where = f" in line {lines[-1]} of {Path(str(own)).name}" if lines else ""
@@ -62,7 +62,7 @@ def called(field: str, brought: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def key_of(declared: Any) -> list[Any]:
-    """What caches that follow from a declaration are keyed by: its record, and the source of all that was brought."""
+    """The key of caches made from a declaration: its record, and the sources of its custom functions and classes."""
     return [recorded(declared), [source_of(part) for part in brought_by(declared)]]
 
 
@@ -72,7 +72,7 @@ def brought_by(declared: Any) -> list[Any]:
 
 
 def recorded(declared: Any) -> Any:
-    """A declaration as JSON can hold it: what was brought is named."""
+    """A declaration as JSON: custom functions and classes are named."""
     if isinstance(declared, NoLongerDeclared):
         return declared.record
     if is_dataclass(declared) and not isinstance(declared, type):
@@ -85,9 +85,9 @@ def recorded(declared: Any) -> Any:
 
 
 def with_parts(record: Mapping[str, Any], *declared: Any) -> dict[str, Any]:
-    """The fields of a record, in the place of each name what the declarations bring by it.
+    """The fields of a record, with the declarations' custom functions in the place of their names.
 
-    What they don't bring any more says so when it is used: most of a run's steps need only some of its parts.
+    One that is no longer declared raises only when it is used: most of a run's steps need only some of them.
     """
     known = {json.dumps(recorded(part), sort_keys=True): part for one in declared for part in _parts(one)}
     return {
@@ -98,20 +98,20 @@ def with_parts(record: Mapping[str, Any], *declared: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class NoLongerDeclared:
-    """What a run's record names and its competition doesn't bring; using it raises RunError."""
+    """A custom part that a run's record names and its competition no longer declares; using it raises RunError."""
 
     field: str
     record: Any
 
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         raise RunError(
-            f"The run was trained with `{self.field}` as {json.dumps(self.record)}, which its competition.py doesn't "
-            "have as it was; put it back, or train again."
+            f"The run was trained with `{self.field}` as {json.dumps(self.record)}, which its competition.py no longer "
+            "declares; put it back, or train again."
         )
 
 
 def _parts(declared: Any) -> Iterator[Any]:
-    """Everything in a declaration that may have been brought."""
+    """Everything in a declaration that may be custom."""
     if isinstance(declared, Mapping):
         yield declared
         for value in declared.values():
@@ -126,12 +126,12 @@ def _parts(declared: Any) -> Iterator[Any]:
 
 
 def _names(record: Any) -> bool:
-    """Whether a record names what was brought, itself or in one of its fields."""
+    """Whether a record, or one of its fields, names a custom function or class."""
     return isinstance(record, Mapping) and ("function" in record or any(map(_names, record.values())))
 
 
 def _does(brought: Any) -> tuple[str, list[Any]]:
-    """A function's own lines, and at which of their columns its code stands: a line may have several without a name."""
+    """A function's source lines, and the columns of its code: a line may have several lambdas."""
     positions = brought.__code__.co_positions() if hasattr(brought, "__code__") else ()
     columns = [start for _, _, start, _ in positions]
     try:

@@ -1,10 +1,10 @@
-"""Checks of declared values: what a field may be is said once, in its annotation.
+"""Checks of declared values against the fields' annotations.
 
     size: Annotated[int, between(8, 4096)]
     optimizer: Literal["adamw", "sgd"]
 
-A whole number becomes a float where one is wanted; True and False never pass for numbers, nor do infinity and NaN;
-text isn't empty. A mistake is one sentence that names the field, what was found and what would be right.
+A whole number becomes a float where the field is a float; True, False, infinity and NaN are no numbers; text isn't
+empty. An error is one sentence with the field, what was found and what would be right.
 """
 
 import difflib
@@ -21,19 +21,19 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from comp.errors import DeclarationError
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
-# Characters of what a field is, in an error.
+# The most characters of a mapping in an error; a longer one is shown by its keys.
 LONGEST = 200
 
 
 class Rule(NamedTuple):
-    """What a value of the annotated type must be besides, and the words for it."""
+    """A further condition on a value of the annotated type, and its words."""
 
     holds: Callable[[Any], bool]
     words: str = ""
 
 
 def between(least: float, most: float = math.inf) -> Rule:
-    """Both bounds included; of a list, they bound its length."""
+    """Bound a number, or a list's length; both bounds are allowed."""
     words = f" of at least {least:g}" if most == math.inf else f" from {least:g} to {most:g}"
     return Rule(lambda value: least <= (len(value) if isinstance(value, tuple) else value) <= most, words)
 
@@ -51,7 +51,7 @@ def one_of(names: Collection[str]) -> Rule:
 
 
 class Declared:
-    """A dataclass whose fields are checked as it is made; lists become tuples. Raises DeclarationError."""
+    """A dataclass that checks its fields when it is made and turns lists into tuples. Raises DeclarationError."""
 
     def __post_init__(self) -> None:
         declared: Any = type(self)
@@ -70,7 +70,7 @@ class Declared:
                 raise _wrong(self, name, wanted)
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
-        """Fields, whether each can't be what it is beside the others, and what it should be."""
+        """Yield fields that depend on others: the name, whether the value is wrong, and what it should be."""
         yield from ()
 
 
@@ -83,7 +83,7 @@ def _wrong(declaration: object, name: str, wanted: str) -> DeclarationError:
 
 
 def _lacking(value: object, protocol: Any) -> str:
-    """The words for what a part of one's own has not of a protocol, where it has something of it."""
+    """The words for the members of a protocol that a custom object lacks, where it has some of them."""
     if not getattr(protocol, "_is_protocol", False) or isinstance(value, type):
         return ""
     named = [name for name in {**vars(protocol), **protocol.__annotations__} if not name.startswith("_")]
@@ -93,13 +93,11 @@ def _lacking(value: object, protocol: Any) -> str:
 
 @cache
 def hints_of(declared: type) -> dict[str, Any]:
-    """The annotations of the fields of a dataclass, by name."""
     hints = get_type_hints(declared, include_extras=True)
     return {field.name: hints[field.name] for field in fields(declared)}
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is what an annotation says."""
     kind, parts = get_origin(hint), get_args(hint)
     if kind is Annotated:
         return fits(value, parts[0]) and all(rule.holds(value) for rule in parts[1:] if isinstance(rule, Rule))
@@ -120,12 +118,12 @@ def fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         numbers = int if hint is int else (int, float)
         return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
-    # A class in place of an instance has all that a protocol asks for.
+    # A class has all members of a protocol too, but an instance is wanted.
     return isinstance(value, hint) and not isinstance(value, type) and (hint is not str or value != "")
 
 
 def words_for(hint: Any) -> str:
-    """What an annotation asks for; text within it says so itself."""
+    """The words for an annotation: the text in it, or words made from its type and rules."""
     kind, parts = get_origin(hint), get_args(hint)
     if kind is Annotated:
         said = next((part for part in parts[1:] if isinstance(part, str)), None)
@@ -141,13 +139,13 @@ def words_for(hint: Any) -> str:
 
 
 def misspelt(error: BaseException, words: Mapping[str, Any]) -> str | None:
-    """The sentence for a field that one of the ``words`` was given and doesn't have, or for a word that isn't imported.
+    """The sentence for an unknown field of one of the ``words``, or for a word that isn't imported; else None.
 
-    words: what a declaration's module knows by name. None for another mistake.
+    words: the names in a declaration's module.
     """
     if isinstance(error, NameError):
         imported = difflib.get_close_matches(str(error.name), sys.modules["comp"].__all__, n=1)
-        return f"NameError: {error}; `from comp import {imported[0]}` brings what may be meant." if imported else None
+        return f"NameError: {error}; `from comp import {imported[0]}` imports what may be meant." if imported else None
     named = re.match(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if named is None or named[1] not in words:
         return None

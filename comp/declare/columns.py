@@ -1,4 +1,4 @@
-"""Columns of a table as further inputs beside the images: age, sex, site."""
+"""Columns of a CSV as further inputs beside the images: age, sex, site."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 class Columns(Declared):
     """Columns that are joined to an image's features before the head, standardised by the training images.
 
-    train, test: the CSVs that have them for the labelled images and for those to predict, relative to the data folder.
-    image: the column that names the image, by its id or its file's name, or else its answer.
-    numbers: columns of numbers; a missing one is taken as the mean.
-    categories: columns of names; a missing one is a category of its own, where training images have such.
+    train, test: the CSVs with the columns for the labelled and for the test images, relative to the data folder.
+    image: the column that names the image by its id, its file's name, or its answer.
+    numbers: columns of numbers; a missing value becomes the mean.
+    categories: columns of names; a missing value is a category of its own if training images have missing values.
     dropout: the chance that a value is hidden from the head for a training step.
     """
 
@@ -63,5 +63,5 @@ class Columns(Declared):
 
 
 def in_table(name: str) -> str:
-    """What a column is called in the table of images, which has columns of its own."""
+    """The name of a column in the table of images, which has other columns too."""
     return f"column {name}"

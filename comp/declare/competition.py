@@ -1,4 +1,4 @@
-"""What a competition's folder declares, and finding these folders."""
+"""The declaration of a competition, and how it is found and loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from comp.declare.source import source_at
 from comp.declare.viewpoint import Viewpoint, side_on
 from comp.errors import CompError, DeclarationError
 
-NAMED = 5  # competitions in a message, at most
+NAMED = 5  # the most competitions in a message
 DECLARATION = re.compile(r"competitions\..+\.competition")
 REPOSITORY_COMPETITIONS = Path(__file__).resolve().parents[2] / "competitions"
 
@@ -34,7 +34,7 @@ KaggleSlug = Annotated[str, matching(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*"), "letters,
 
 @dataclass(frozen=True)
 class KaggleDataset(Declared):
-    """A Kaggle data set, ``owner/name``, whose files are put beside the competition's."""
+    """A Kaggle data set, ``owner/name``, unpacked beside the competition's files."""
 
     handle: Annotated[str, matching(r"[\w-]+/[\w-]+"), "like 'owner/name', as in the data set's address"]
 
@@ -43,36 +43,35 @@ class KaggleDataset(Declared):
 class Competition(Declared):
     """Everything that is special about one competition; the runner does the rest.
 
-    name: what the command line calls it; its folder has the same name with ``_`` for ``-``.
+    name: its name on the command line; its folder has the same name with ``_`` for ``-``.
     kaggle: the slug in the competition's address at Kaggle.
     extra_data: data sets to download as well; all paths below are relative to the one folder they share.
     labels: where labels come from.
-    test: where the images to predict are.
-    combine: how the predictions of one answer's images become the answer's, where a label source and ``test`` say which
-        belong together: their ``mean``, their ``max``, or a function of them (I, C) that returns (C,). What should sum
-        to one is made to again.
+    test: where the test images are.
+    combine: how the predictions of one answer's images become the answer's, where the label source and ``test`` say
+        which images belong together: ``mean``, ``max``, or a function of them (I, C) that returns (C,). Probabilities
+        that should sum to one are normalised afterwards.
     postprocess: a function of a pandas DataFrame of predictions, its index the ids (of answers, where images are
-        combined) and a column per class, tag or number, that returns one of the same ids and columns. It is given those
-        of the validation rows and those of the test images, with TTA, combined and blended, before temperature or
-        thresholds are tuned. What should sum to one is made to again.
+        combined) and a column per class, tag or number, that returns one of the same ids and columns. It gets the
+        predictions of the validation rows and of the test images, with TTA, combined and blended, before temperature or
+        thresholds are tuned. Probabilities that should sum to one are normalised afterwards.
     read: how a file becomes pixels: a name of `comp.declare.reading.READERS`, ``Channels([...])`` of several files, or
-        a function of the path that returns an array (H, W) of grey or (H, W, C). Bytes are taken as they are; other
-        numbers become bytes by the range that the training images have.
-    prepare: what is done once after the data were unpacked: a ``PixelTable(...)``, several, ``HideShare(0.2)``,
-        ``AskForAll()``, or a function of the data folder and a new folder, which it writes images to. It is then the
-        folder ``prepared/`` beside the data.
-    columns: of the table, as further inputs beside the images.
+        a function of the path that returns an array (H, W) of grey or (H, W, C). Bytes stay as they are; other numbers
+        are scaled to bytes by the range of the training images.
+    prepare: done once, after the data were unpacked: a ``PixelTable(...)``, a list of them, ``HideShare(0.2)``,
+        ``AskForAll()``, or a function of the data folder and a new folder, which it writes images to. The new folder
+        becomes ``prepared/`` beside the data.
+    columns: columns of a CSV as further inputs beside the images.
     submission: how predictions are written; ids, order and columns are the sample submission's.
     sample_submission: the name of that file. id_column: its column of ids, if that isn't the first.
-    metric: one of `comp.declare.metrics.METRICS`, or a `Metric` of one's own.
+    metric: one of `comp.declare.metrics.METRICS`, or a custom `Metric`.
     augment: how images may be augmented.
-    layer_lr_ratio: how much smaller each earlier layer group's learning rate is: 10 where images resemble ImageNet's, 3
-        where they don't (satellites, X-rays).
-    log_with: an experiment tracker that is told losses, rates, metrics and the config as well: ``tensorboard``,
-        ``wandb``, ``mlflow`` or ``trackio``, or a function of the run's folder that returns a tracker of Accelerate's.
-    recipes: by name, each a `Recipe` or an `Ensemble` of several; ``standard`` is the one used unless another is asked
-        for.
-    source: a digest of the files that it is made of, see `source_at`; not declared, but known when it is loaded.
+    layer_lr_ratio: how many times smaller each earlier layer group's learning rate is: 10 where images resemble
+        ImageNet's, 3 where they don't (satellites, X-rays).
+    log_with: an experiment tracker that also gets losses, rates, metrics and the config: ``tensorboard``, ``wandb``,
+        ``mlflow`` or ``trackio``, or a function of the run's folder that returns one of Accelerate's trackers.
+    recipes: by name, each a `Recipe` or an `Ensemble` of several; ``standard`` is the default.
+    source: a digest of the competition's files, see `source_at`; set when the competition is loaded, not declared.
     """
 
     name: Slug
@@ -102,7 +101,7 @@ class Competition(Declared):
     layer_lr_ratio: Annotated[float, between(1)] = 10
     metric: Annotated[
         Annotated[str, one_of(METRICS)] | Metric,
-        f"one of {', '.join(METRICS)}, or of a function Metric('its name', takes=..., higher_is_better=..., score=it)",
+        f"one of {', '.join(METRICS)}, or Metric('name', takes=..., higher_is_better=..., score=your_function)",
     ]
     log_with: Annotated[
         Literal["tensorboard", "wandb", "mlflow", "trackio"] | Callable[[Path], Any] | None,
@@ -136,7 +135,7 @@ class Competition(Declared):
 
 
 def find_competitions(*folders: Path) -> dict[str, Path]:
-    """The competitions by name and the file that declares each; a later folder's goes before an earlier's."""
+    """The files that declare the competitions, by name; a later folder overrides an earlier one."""
     found = {}
     for folder in folders:
         if not folder.is_dir():
@@ -152,10 +151,10 @@ def load_competition(declaration: Path) -> Competition:
     spec = ModuleSpec(module_name, None, origin=str(declaration))
     spec.has_location = True
     module = module_from_spec(spec)
-    # A label function must be found again by name in the loader's worker processes.
+    # The data loader's worker processes import label functions by name.
     sys.modules[module_name] = module
     try:
-        # Not from bytecode, which doesn't tell an edit of the same second and length from what was there.
+        # Not from bytecode, which misses an edit within the same second that keeps the length.
         exec(compile(declaration.read_bytes(), declaration, "exec", dont_inherit=True), vars(module))
     except CompError as error:
         raise DeclarationError(f"{declaration}: {error}") from error
@@ -172,18 +171,18 @@ def load_competition(declaration: Path) -> Competition:
 
 
 def loaded_declarations() -> dict[str, Path]:
-    """The modules of the competitions that this process has loaded, and their files."""
+    """The files of the competitions that this process has loaded, by module."""
     modules = [(name, module.__file__) for name, module in sys.modules.copy().items() if DECLARATION.fullmatch(name)]
     return {name: Path(file) for name, file in modules if file}
 
 
 def competition_named(name: str, *folders: Path) -> Competition:
-    """The competition of that name; raises DeclarationError with the names nearest to it."""
+    """Load the competition of that name; raises DeclarationError with the nearest names."""
     return load_competition(declaration_of(name, *folders))
 
 
 def declaration_of(name: str, *folders: Path) -> Path:
-    """The file that declares the competition of that name; raises DeclarationError with the names nearest to it."""
+    """The file that declares the competition of that name; raises DeclarationError with the nearest names."""
     found = find_competitions(*folders)
     declaration = found.get(name) or found.get(name.replace("_", "-"))
     if declaration is None:
@@ -192,7 +191,7 @@ def declaration_of(name: str, *folders: Path) -> Path:
 
 
 def _instead_of(name: str, names: Sequence[str]) -> str:
-    """The names that may be meant, or all where they are few."""
+    """Suggest the names that may be meant, or all where they are few."""
     if len(names) <= NAMED:
         return f"there are {', '.join(names) or 'none'}"
     wanted = name.lower().replace("_", "-")

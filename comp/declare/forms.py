@@ -1,8 +1,7 @@
 """Submission forms: how predictions are written in a competition's CSV, and read back to grade or check them.
 
-Each form names what it carries (`takes`, in the words of `comp.declare.metrics`), turns predictions into the columns
-after the id (`encode`) and back (`decode`). ``decode(encode(x))`` gives x, for probabilities to the digits written.
-`classes_in` tells the classes of such columns alone, for a grader that knows nothing but answers.
+Each form names its kind of predictions (`takes`), turns predictions into the columns after the id (`encode`) and back
+(`decode`). ``decode(encode(x))`` gives x, for probabilities to the digits written.
 """
 
 from __future__ import annotations
@@ -25,27 +24,27 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class SubmissionForm(Protocol):
-    """How predictions are written; a class of one's own needs no more than this.
+    """How predictions are written; a custom form needs no more than this.
 
-    Where ids name an image and a column, `parts` has both of ids (N,) as a DataFrame (N, 2), and the others write and
-    read a row for each image, with these columns side by side."""
+    Where ids name an image and a column, the form also has a method `parts`, which splits ids (N,) into both, a
+    DataFrame (N, 2); `encode` and `decode` then have a row for each image, with these columns side by side."""
 
     @property
     def takes(self) -> Kind:
-        """The kind of predictions that it writes, which is the kind that the metric compares."""
+        """The kind of predictions, the same as the metric's."""
 
     @property
     def targets(self) -> Sequence[Target]:
-        """The targets that it is for."""
+        """The targets that the form is for."""
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str], /) -> pd.DataFrame:
-        """A row per prediction with the sample submission's columns after the id; raises SubmissionError."""
+        """Return a row per prediction with the sample submission's columns after the id; raises SubmissionError."""
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str], /) -> Predictions:
-        """The predictions that `encode` wrote in these columns, as numbers or text; raises SubmissionError."""
+        """Return the predictions that `encode` wrote in these columns, numbers or text; raises SubmissionError."""
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
-        """The classes of such columns, the answers' first, as text: for a grader, which knows nothing else."""
+        """Return the classes found in the columns of answers, then submission, as text: a grader knows nothing else."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +78,9 @@ class ProbabilityOf(Declared):
 
 @dataclass(frozen=True)
 class ProbabilityPerClass(Declared):
-    """A column per class in the sample submission's order, named as the classes are, or as ``column`` has it.
+    """A column per class in the sample submission's order.
 
-    column: with ``{class}`` in it, like ``class_{class}``, where the columns are called so.
+    column: a column's name with ``{class}`` in it, like ``class_{class}``; by default the class name itself.
 
     For one class per image the probabilities of a row sum to one; for tags each column stands alone.
     """
@@ -110,7 +109,7 @@ class ProbabilityPerClass(Declared):
 class ProbabilityPerRow(Declared):
     """One column, with a row for each image and class (rsna-intracranial-hemorrhage: ``ID_0a3_epidural,0.5``).
 
-    labels: the names of the classes. row: how an id names image and class.
+    labels: the names of the classes. row: the pattern of an id that names image and class.
     """
 
     labels: Annotated[Sequence[str], between(2), "a list of at least two names"]
@@ -119,7 +118,6 @@ class ProbabilityPerRow(Declared):
     targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["probabilities"]
 
     def parts(self, ids: pd.Series[str]) -> pd.DataFrame:
-        """The image and the class of each row, in columns 0 and 1."""
         return parts_of_rows(ids, self.row, self.labels)
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
@@ -193,17 +191,17 @@ class ClassNumber(Declared):
 
 
 class _Separated(Declared):
-    """One column of words with a separator between them, names of classes or what follows one."""
+    """One column of words with a separator between them: class names, or a class name and its confidence."""
 
     separator: str
-    names: ClassVar[int | None] = None  # of a row's words are classes; all if it is None
+    names: ClassVar[int | None] = None  # the number of a row's first words that are classes; None: all
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
         unfit = [name for name in classes if self.separator in name]
         if unfit:
             raise SubmissionError(
-                f"{type(self).__name__}: `separator` is {self.separator!r}, but {unfit[0]!r} has it in its name; it "
-                "should be what the sample submission has between names, and that of the labels what these have."
+                f"{type(self).__name__}: `separator` is {self.separator!r}, but the class {unfit[0]!r} contains it; "
+                "set it to what stands between names in the sample submission, and check the label source's separator."
             )
         return _one_column(columns, [self.separator.join(self._words(row, classes)) for row in predictions])
 
@@ -211,7 +209,6 @@ class _Separated(Declared):
         return in_order({name for frame in frames for row in self._rows(frame) for name in row[: self.names]})
 
     def _words(self, row: Predictions, classes: Sequence[str]) -> list[str]:
-        """The words of a prediction."""
         raise NotImplementedError
 
     def _rows(self, frame: pd.DataFrame) -> list[list[str]]:
@@ -264,7 +261,7 @@ class TopClasses(_Separated):
 
 @dataclass(frozen=True)
 class ClassWithConfidence(_Separated):
-    """One column: the name of the predicted class and how sure it is (landmarks: ``8815 0.03``); empty for none."""
+    """One column: the predicted class's name and its confidence (landmarks: ``8815 0.03``); empty for no class."""
 
     separator: str = " "
     takes: ClassVar[Kind] = "confidence"
@@ -283,14 +280,14 @@ class ClassWithConfidence(_Separated):
         if odd := next((self.separator.join(row) for row in rows if len(row) > 2), None):
             raise SubmissionError(f"A row should have a class and its confidence, but {odd!r} was found.")
         known = [row[0] if row else -1 for row in _numbered((row[:1] for row in rows), classes)]
-        # The answers themselves are sure.
+        # Answers have no confidence: a class counts as 1, none as 0.
         confidences = [row[1] if len(row) > 1 else str(len(row)) for row in rows]
         return np.stack([known, _probabilities(pd.DataFrame({"confidence": confidences}, frame.index))[:, 0]], axis=1)
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """A column per number, named as they are, in the sample submission's order; a single one whatever its name."""
+    """A column per number, of the same name, in the sample submission's order; a single column may have any name."""
 
     takes: ClassVar[Kind] = "numbers"
     targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["numbers"]
@@ -342,20 +339,19 @@ def _only_one(columns: Sequence[str]) -> str:
 
 
 def _indices(names: Sequence[str] | pd.Series[str], classes: Sequence[str]) -> Predictions:
-    """The index of each name among the classes (N,)."""
     import numpy as np
 
     return np.array([row[0] for row in _numbered(([name] for name in names), classes)], dtype=np.intp)
 
 
 def _numbered(rows: Iterable[Sequence[str]], classes: Sequence[str]) -> list[list[int]]:
-    """The indices of the names in each row among the classes."""
+    """The class indices of the names in each row."""
     index, rows = {name: number for number, name in enumerate(classes)}, list(rows)
     unknown = sorted({name for row in rows for name in row} - index.keys())
     if unknown:
         raise SubmissionError(
             f"{unknown[0]!r} is not a class of the training data, whose classes are {', '.join(classes[:20])}; the "
-            "answers should be in these words: check the label source and `submission` in competition.py."
+            "answers should use these names: check the label source and `submission` in competition.py."
         )
     return [[index[name] for name in row] for row in rows]
 
@@ -377,7 +373,7 @@ def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
 
 
 def _numbers(frame: pd.DataFrame) -> Predictions:
-    """The numbers (N, C), all finite."""
+    """The numbers (N, C), all finite; raises SubmissionError for others."""
     import numpy as np
     import pandas as pd
 
@@ -392,7 +388,6 @@ def _numbers(frame: pd.DataFrame) -> Predictions:
 
 
 def _probabilities(frame: pd.DataFrame) -> Predictions:
-    """The numbers (N, C), each from 0 to 1."""
     numbers = _numbers(frame)
     outside = numbers[(numbers < 0) | (numbers > 1)]
     if outside.size:

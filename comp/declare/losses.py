@@ -1,4 +1,4 @@
-"""Losses by their names, and what beside them in a recipe means nothing."""
+"""Losses by their names, and the recipe fields that don't fit them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ WEIGHTED = ("cross_entropy", "bce", "focal")
 
 
 def loss_of(recipe: Recipe, target: Target) -> str:
-    """The name of a recipe's loss, the target's first where none is named; empty for a function."""
+    """The name of a recipe's loss, or the target's default; empty for a custom function."""
     if callable(recipe.loss):
         return ""
     return recipe.loss or next(name for name, targets in LOSSES.items() if target in targets)
 
 
 def misfit(recipe: Recipe, target: Target) -> str | None:
-    """What of a recipe means nothing for a target or beside its loss: the end of a sentence, or None."""
+    """The end of a sentence that says what in a recipe doesn't fit its target or loss, or None."""
     loss = loss_of(recipe, target)
     named = f"`loss` is {short_name(recipe.loss or loss)!r}"
     if loss and target not in LOSSES[loss]:
         fitting = ", ".join(name for name, targets in LOSSES.items() if target in targets)
-        return f"has {TARGETS[target]}, but {named}; say one of {fitting}, or bring a function"
+        return f"has {TARGETS[target]}, but {named}; say one of {fitting}, or give a function"
     classes = target in ("single", "multi")
     if recipe.head == "pretrained" and (target != "single" or loss not in ("cross_entropy", "focal", "asymmetric", "")):
         only = "which is for one class per image; say head=linear"
@@ -34,7 +34,7 @@ def misfit(recipe: Recipe, target: Target) -> str | None:
         weighted = ", ".join(WEIGHTED)
         return f"has {TARGETS[target]} and {named}, but balance 'weights' is for classes or tags with {weighted}"
     if recipe.balance == "oversample" and not classes:
-        return f"has {TARGETS[target]}, of which none is rarer than others; leave `balance` at 'none'"
+        return f"has {TARGETS[target]}, where no class is rarer than others; leave `balance` at 'none'"
     if (recipe.mixup or recipe.cutmix or recipe.mixing) and loss == "asymmetric" and target == "single":
         return (
             f"has {TARGETS[target]} and {named}, which takes no mixed classes; leave out `mixup`, `cutmix` and `mixing`"

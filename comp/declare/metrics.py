@@ -1,8 +1,6 @@
-"""Metrics by the names competitions use, each with its direction and what it is computed from.
+"""Metrics by the names competitions use, each with its direction and the kind of predictions it takes.
 
-A metric stands below the rooms because three of them need it: training prints it, post-processing is tuned for it and
-the local Kaggle grades with it. scikit-learn computes most; it is imported when a score is wanted, because declarations
-name metrics and `comp list` reads declarations in a blink.
+scikit-learn computes most. It is imported only when a score is wanted, so that declarations load fast.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 Target = Literal["single", "multi", "number", "shares", "fractions"]
 Kind = Literal["probabilities", "classes", "tags", "numbers", "ranking", "confidence"]
 
-# How predictions are tuned for a metric, where what it takes doesn't say.
+# How predictions are tuned for a metric, where its kind of predictions doesn't decide this.
 Tuned = Literal["temperature", "each tag", "grades", "most probable", "rounding"]
 
 TARGETS: dict[Target, str] = {
@@ -36,15 +34,14 @@ TARGETS: dict[Target, str] = {
     "shares": "shares of classes that sum to one",
     "fractions": "a fraction for each class",
 }
-# What an output is, in words.
 OUTPUTS: dict[Target, str] = {"single": "classes", "multi": "tags", "number": "numbers"}
-# What rounding may make of shares that sum to one.
+# The largest distance from one of shares that sum to one, by rounding.
 ROUNDING = 1e-3
-# What is divided by is at least this.
+# The smallest divisor.
 SMALLEST = 1e-15
-# Below this false positive rate, of the classes turned round, the area is taken.
+# The largest false positive rate of the partial area, with the classes swapped.
 PAUC_RATE = 0.2
-# The targets that have predictions of a kind.
+# The targets that have predictions of each kind.
 TARGETS_OF: dict[Kind, tuple[Target, ...]] = {
     "probabilities": ("single", "multi", "shares", "fractions"),
     "classes": ("single",),
@@ -56,7 +53,7 @@ TARGETS_OF: dict[Kind, tuple[Target, ...]] = {
 
 
 def outputs_in_words(names: Sequence[str], target: Target) -> str:
-    """How many classes, tags or numbers there are; only of numbers there may be one."""
+    """The number of classes, tags or numbers, in words; a single output is always a number."""
     return "1 number" if len(names) == 1 else f"{len(names)} {OUTPUTS.get(target, 'classes')}"
 
 
@@ -67,17 +64,17 @@ class Metric(Declared):
     Targets are (N,) class indices (``single``), (N, C) of 0 and 1 (``multi``), (N, K) numbers in their own unit
     (``number``), or (N, C) floats from 0 to 1, whose rows sum to one (``shares``) or not (``fractions``).
 
-    takes: what the score compares with them: ``probabilities`` (N, C), ``classes`` (N,) class indices, ``tags`` (N, C)
-        of 0 and 1, ``numbers`` (N, K), ``ranking`` (N, k) class indices, the best first and -1 for none, or
-        ``confidence`` (N, 2), a class index, -1 for none, beside how sure it is, from 0 to 1.
-    score: a function of targets and predictions, and where it is ``named`` of the C names of the classes as well.
-    targets: which targets it is defined for; if not given, all that have such predictions.
-    beta: of an F score, how many times recall counts as much as precision.
-    tuned: what is tuned on validation images: ``temperature``, and clipping, for a log loss; a threshold for
-        ``each tag``, of one's own by about 50 scores a tag; where the expected one of ``grades`` is cut;
-        ``most probable``, nothing, for an accuracy; ``rounding``, the probability above which 1 is said, else 0. If not
-        given, one threshold for two classes or for all tags, and nothing else.
-    two_classes: it is defined for two classes alone.
+    takes: the predictions: ``probabilities`` (N, C), ``classes`` (N,) class indices, ``tags`` (N, C) of 0 and 1,
+        ``numbers`` (N, K), ``ranking`` (N, k) class indices, the best first and -1 for none, or ``confidence`` (N, 2),
+        a class index, -1 for none, and its confidence from 0 to 1.
+    score: a function of targets and predictions; if ``named``, of the C class names as well.
+    targets: the targets it is defined for; if not given, all that have such predictions.
+    beta: of an F score: recall counts beta times as much as precision.
+    tuned: what is tuned on validation images: the ``temperature`` and clipping, for a log loss; a threshold for
+        ``each tag``, which takes about 50 scores a tag for a custom metric; the cut points of expected ``grades``;
+        ``most probable``: nothing, for an accuracy; ``rounding``: the threshold above which a probability becomes 1,
+        else 0. If not given, one threshold for two classes or for all tags, and nothing else.
+    two_classes: it is defined for two classes only.
     """
 
     name: str
@@ -101,7 +98,7 @@ class Metric(Declared):
             self.must_fit(range(predictions.shape[1]))
         field, names = f"Metric {self.name!r}: `score`", [classes] if self.named else []
         score = called(field, self.score, targets, predictions, *names)
-        # One number of numpy's or torch's is one as well, but a list of one, or text, is none.
+        # A numpy or torch scalar counts as a number; a list with one entry and text don't.
         shape = getattr(score, "shape", ())
         if len(shape) or isinstance(score, str) or not hasattr(score, "__float__"):
             found = f"an array of shape {tuple(shape)}" if len(shape) else repr(score)
@@ -110,11 +107,11 @@ class Metric(Declared):
 
     @property
     def is_named(self) -> bool:
-        """Whether it is one of `METRICS`, none of one's own."""
+        """Whether it is one of `METRICS`, not a custom metric."""
         return METRICS.get(self.name) is self
 
     def must_fit(self, classes: Sequence[Any]) -> None:
-        """Raise DeclarationError where it isn't defined for so many classes."""
+        """Raise DeclarationError where the metric isn't defined for this number of classes."""
         if self.two_classes and len(classes) != 2:
             raise DeclarationError(f"Metric: {self.name!r} is for two classes, but there are {len(classes)}.")
 
@@ -125,16 +122,16 @@ class Metric(Declared):
 
 
 def grades_of(classes: Sequence[str]) -> tuple[float, ...] | None:
-    """The numbers that the names of the classes are; None where one isn't a number."""
+    """The class names as numbers; None where one of them isn't a number."""
     if not all(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in classes):
         return None
     return tuple(map(float, classes))
 
 
 def weighted_log_loss(weights: Mapping[str, float]) -> Metric:
-    """The log loss in which classes weigh differently, by name: ``weighted_log_loss({"any": 2})``; others weigh 1.
+    """The log loss with weights of classes by name: ``weighted_log_loss({"any": 2})``; the other classes weigh 1.
 
-    One class per image: the mean over images, each weighing as its class does. Tags: that over the tags.
+    One class per image: the mean over images, weighted by their classes. Tags: the weighted mean over the tags.
     """
     return _weighted(dict(weights), ("single", "multi"))
 
@@ -144,9 +141,9 @@ def _weighted(weights: Mapping[str, float] | None, targets: Sequence[Target]) ->
     return Metric("weighted_log_loss", "probabilities", False, score, targets, named=True, tuned="temperature")
 
 
-# Score functions are partial ones of functions of this module, not closures: those can be pickled.
+# Score functions are partials of this module's functions, because closures can't be pickled.
 def _scikit_learn(name: str, targets: Predictions, predictions: Predictions, **options: Any) -> float:
-    """Its metric of that name, which is imported when a score is wanted; it warns of sets of few images or classes."""
+    """Return the score by scikit-learn's metric of this name, without its warnings of few images or classes."""
     from sklearn import metrics
 
     with warnings.catch_warnings():
@@ -155,7 +152,7 @@ def _scikit_learn(name: str, targets: Predictions, predictions: Predictions, **o
 
 
 def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
-    """Multi-class log loss, also of shares; for tags and fractions, the mean over the columns of each one's own."""
+    """Multi-class log loss, also of shares; for tags and fractions, the mean of the columns' log losses."""
     import numpy as np
 
     if targets.ndim == 1:
@@ -166,7 +163,7 @@ def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
 
 
 def _log_losses_of_labels(targets: Predictions, probabilities: Predictions) -> Predictions:
-    """Of each image (N,). scikit-learn's takes some fifty times as long, and tuning asks hundreds of times."""
+    """The log loss of each image (N,). scikit-learn is some fifty times slower, and tuning needs hundreds of scores."""
     import numpy as np
 
     of_labels = np.take_along_axis(probabilities, targets[:, None].astype(int), axis=1)[:, 0]
@@ -174,13 +171,13 @@ def _log_losses_of_labels(targets: Predictions, probabilities: Predictions) -> P
 
 
 def _log_losses(targets: Predictions, probabilities: Predictions) -> Predictions:
-    """Of each column (C,) of tags or fractions."""
+    """The log loss of each column (C,) of tags or fractions."""
     losses = targets * _logarithm(probabilities) + (1 - targets) * _logarithm(1 - probabilities)
     return -losses.mean(axis=0)
 
 
 def _logarithm(probabilities: Predictions) -> Predictions:
-    """Clipped at the type's epsilon, as scikit-learn's log loss does; raises ValueError for what is no probability."""
+    """Logarithms of probabilities, clipped at the type's epsilon as in scikit-learn; ValueError outside 0 to 1."""
     import numpy as np
 
     given = probabilities if probabilities.dtype.kind == "f" else probabilities.astype(float)
@@ -192,7 +189,7 @@ def _logarithm(probabilities: Predictions) -> Predictions:
 def _weighted_log_loss(
     weights: Mapping[str, float] | None, targets: Predictions, probabilities: Predictions, classes: Sequence[str]
 ) -> float:
-    """Without weights every class counts the same, as PLAsTiCC has it, however many images it has."""
+    """The weighted log loss; without weights every class counts the same, whatever its number of images (PLAsTiCC)."""
     import numpy as np
 
     if unknown := sorted(set(weights or ()) - set(classes)):
@@ -210,10 +207,9 @@ def _weighted_log_loss(
 def _of_columns(
     score: Callable[[Predictions, Predictions], Predictions], targets: Predictions, probabilities: Predictions
 ) -> float:
-    """A score of columns (C,): of two classes that of the second, else the mean over classes or columns.
+    """A one-vs-rest score: for two classes the second one's, else the mean over classes or columns.
 
-    Each class counts against the rest. Columns that are all 0 or all 1 have no area and are left out of the mean;
-    without any, it is not a number.
+    Columns that are all 0 or all 1 have no score and are left out of the mean; NaN where no column is left.
     """
     import numpy as np
 
@@ -226,9 +222,9 @@ def _of_columns(
 
 
 def _areas(targets: Predictions, probabilities: Predictions) -> Predictions:
-    """Under each column's ROC curve (C,), from ranks (Hanley and McNeil 1982, 10.1148/radiology.143.1.7063747).
+    """Areas under the columns' ROC curves (C,), from ranks (Hanley and McNeil 1982, 10.1148/radiology.143.1.7063747).
 
-    scikit-learn's takes 6 times as long for one column, 60 for 120, and tuning asks hundreds of times.
+    scikit-learn is 6 times slower for one column, 60 times for 120, and tuning needs hundreds of scores.
     """
     from scipy.stats import rankdata
 
@@ -250,8 +246,8 @@ def _average_precisions(targets: Predictions, probabilities: Predictions) -> Pre
 def _pauc(targets: Predictions, probabilities: Predictions) -> float:
     """The area under the ROC curve above a true positive rate of 0.8, from 0 to 0.2 (Kaggle's ISIC 2024).
 
-    That is the area below a false positive rate of 0.2 with classes and scores turned round, which scikit-learn scales
-    to lie between 0.5, by chance, and 1 (McClish 1989, 10.1177/0272989X8900900307).
+    That is the area below a false positive rate of 0.2 with classes and scores swapped, which scikit-learn scales to
+    lie between 0.5, by chance, and 1 (McClish 1989, 10.1177/0272989X8900900307).
     """
     import numpy as np
     from sklearn.metrics import roc_auc_score
@@ -266,16 +262,16 @@ def _pauc(targets: Predictions, probabilities: Predictions) -> float:
 def _pf1(targets: Predictions, probabilities: Predictions) -> float:
     """The probabilistic F1 of the second class: F1 of counts to which an image adds its probability.
 
-    Yacouby and Axman 2020, https://aclanthology.org/2020.eval4nlp-1.9; without a true one it is 0.
+    Yacouby and Axman 2020, https://aclanthology.org/2020.eval4nlp-1.9; 0 where no image has the second class.
     """
     second = probabilities[:, 1]
     return float(2 * second[targets == 1].sum() / max(second.sum() + (targets == 1).sum(), SMALLEST))
 
 
 def _kappa(power: int, targets: Predictions, classes: Predictions, names: Sequence[str]) -> float:
-    """Cohen's weighted kappa (1968, 10.1037/h0026256): a mistake weighs as much as its grades lie apart, to a power.
+    """Cohen's weighted kappa (1968, 10.1037/h0026256): a mistake weighs the distance of its grades to a power.
 
-    Grades are the numbers that the classes are named by, or else their places. Not a number where all are alike.
+    Grades are the class names where these are numbers, else the class indices. NaN where all classes are the same.
     """
     import numpy as np
 
@@ -292,21 +288,21 @@ def _hits(targets: Predictions, ranking: Predictions) -> Predictions:
 
 
 def _top_k_accuracy(targets: Predictions, ranking: Predictions) -> float:
-    """The share of images whose class is in its ranking, of the length that the submission form has."""
+    """The share of images whose class is in the ranking; the submission form sets its length."""
     return float(_hits(targets, ranking).any(axis=1).mean())
 
 
 def _map_at_k(targets: Predictions, ranking: Predictions) -> float:
-    """MAP@K: with one right class, the mean of one over the place where it stands, 0 where it doesn't."""
+    """MAP@K with one true class: the mean of 1 / its rank, 0 where the ranking lacks it."""
     import numpy as np
 
     return float((_hits(targets, ranking) / np.arange(1, ranking.shape[1] + 1)).max(axis=1).mean())
 
 
 def _gap(targets: Predictions, answers: Predictions) -> float:
-    """Global average precision, of all answers in the order of their confidence (Kaggle's Landmark Recognition).
+    """Global average precision of all answers in the order of their confidence (Kaggle's Landmark Recognition).
 
-    Perronnin et al. 2009, 10.1109/CVPR.2009.5206631. Images without a class, -1, add only mistakes.
+    Perronnin et al. 2009, 10.1109/CVPR.2009.5206631. An answer for an image without a class, -1, counts as wrong.
     """
     import numpy as np
 
@@ -318,14 +314,14 @@ def _gap(targets: Predictions, answers: Predictions) -> float:
 
 
 def _rmse(targets: Predictions, numbers: Predictions) -> float:
-    """Of all numbers alike; `mcrmse` is the mean of each column's own."""
+    """The RMSE over all columns together; `mcrmse` is the mean of the columns' RMSEs."""
     from sklearn.metrics import root_mean_squared_error
 
     return float(root_mean_squared_error(targets.ravel(), numbers.ravel()))
 
 
 def _macro_f1(targets: Predictions, tags: Predictions) -> float:
-    """The mean over tags of F1, 0 for a tag that neither has; scikit-learn's takes 10 times as long."""
+    """The mean over tags of F1, 0 for a tag that neither side has; scikit-learn is 10 times slower."""
     import numpy as np
 
     return float(np.mean(2 * (targets * tags).sum(axis=0) / (targets.sum(axis=0) + tags.sum(axis=0)).clip(1)))

@@ -1,4 +1,4 @@
-"""Overrides: values given on the command line for fields of the recipe and of the competition, typed and checked."""
+"""Overrides: fields of the recipe and the competition set on the command line, typed and checked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.errors import DeclarationError, OverrideError
 
 COMPETITION_FIELDS = ("layer_lr_ratio", "augment", "columns", "log_with", "metric", "read", "combine")
-# What fastai, timm and Keras call fields of the recipe and of its stages.
+# The names in fastai, timm and Keras for fields of the recipe and of its stages.
 USUAL_NAMES = {
     usual: field
     for field, names in {
@@ -39,14 +39,14 @@ Steps = tuple[str, ...]
 
 
 def apply_overrides(competition: Competition, recipe: Recipe, settings: Sequence[str]) -> tuple[Competition, Recipe]:
-    """The two with every ``field=value`` applied, all together: one may be right only beside another, in any order.
+    """Apply every ``field=value`` to both, all at once: one may be valid only together with another.
 
     A field is one of the recipe (``batch_size``), of a stage by its number from 1 (``stages.2.size``), or the
     competition's ``layer_lr_ratio``, ``metric``, ``read``, ``combine``, ``log_with``, ``columns.dropout``,
     ``augment.max_zoom`` and the like.
-    ``stages.size=96``, or of a rectangle ``stages.size=96x160``, height first, is that of every stage that isn't set by
-    its number. Of two settings of the same field the later one counts.
-    Raises OverrideError that names the settings, what was found and what would be right.
+    ``stages.size=96``, or ``stages.size=96x160`` for a rectangle, height first, sets every stage that isn't set by its
+    number. The later of two settings of a field counts.
+    Raises OverrideError with the settings, what was found and what would be right.
     """
     of_competition: dict[Steps, str] = {}
     of_recipe: dict[Steps, str] = {}
@@ -62,7 +62,7 @@ def apply_overrides(competition: Competition, recipe: Recipe, settings: Sequence
 
 
 def _replaced(declaration: Any, settings: Mapping[Steps, str]) -> Any:
-    """The declaration with the fields at the ends of the steps set."""
+    """Return the declaration with the settings applied; their steps are field names and numbers."""
     by_field: dict[str, dict[Steps, str]] = defaultdict(dict)
     for (name, *rest), setting in settings.items():
         by_field[name][tuple(rest)] = setting
@@ -74,7 +74,7 @@ def _replaced(declaration: Any, settings: Mapping[Steps, str]) -> Any:
 
 
 def _changed(declaration: Any, name: str, settings: Mapping[Steps, str]) -> Any:
-    """The value of a field; the steps go on from there, and are none where they end at it."""
+    """The new value of a field; the settings' steps start below it, and are empty for the field itself."""
     setting = next(iter(settings.values()))
     hint = hints_of(declaration.__class__).get(name)
     if hint is None:
@@ -112,7 +112,7 @@ def _unknown(declaration: Any, name: str, setting: str) -> str:
     path, _, value = setting.partition("=")
     written = ".".join(usual if step == name else step for step in path.strip().split("."))
     if isinstance(declaration, Recipe) and usual in of_stages and usual not in known:
-        # The length is that of the first of several cycles, not the epochs of the stage.
+        # With several cycles `cycle_length` is the first one's, not the stage's epochs.
         alone = usual == "cycle_length" and usual != name and any(stage.cycles > 1 for stage in declaration.stages)
         beside = " and stages.cycles=1" if alone else ""
         what = "a field of the stages" if usual == name else f"{usual!r} of the stages"
@@ -126,7 +126,7 @@ def _unknown(declaration: Any, name: str, setting: str) -> str:
 
 
 def _is_written(hint: Any) -> bool:
-    """Whether some text is a value of the field."""
+    """Whether a value of the field can be written as text."""
     kind, parts = get_origin(hint), get_args(hint)
     if kind in (Union, UnionType):
         return any(map(_is_written, parts))
@@ -134,7 +134,7 @@ def _is_written(hint: Any) -> bool:
 
 
 def _read(text: str, hint: Any) -> Any:
-    """The value that the text means in the field; where none fits, one that the field's own check refuses."""
+    """The text as a value of the field; where none fits, a value that the field's check refuses."""
     readings: tuple[Callable[[str], Any], ...] = (float, int, lambda word: TRUTHS[word.lower()])
     found: Any = text
     if re.fullmatch(r"\d+x\d+", text):

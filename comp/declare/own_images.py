@@ -1,4 +1,4 @@
-"""Images of one's own as a competition: what Kaggle's hosts make of theirs, a sample submission and hidden answers."""
+"""Your own images as a competition: the sample submission and hidden answers that Kaggle's hosts make."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from comp.declare.metrics import Target
 if TYPE_CHECKING:
     import pandas as pd
 
-# Where ``prepare`` puts what it makes, and what it makes of one's own images.
+# The folder and the files that ``prepare`` writes.
 PREPARED = "prepared"
 SAMPLE, ANSWERS = "sample_submission.csv", "answers.csv"
 
@@ -23,19 +23,18 @@ Source = Annotated[LabelSource, "a label source, like Folders"]
 
 @dataclass(frozen=True)
 class AskForAll(Declared):
-    """For ``prepare``: a ``prepared/sample_submission.csv`` that asks for all images that ``test`` has."""
+    """For ``prepare``: writes a ``prepared/sample_submission.csv`` with all images of ``test``."""
 
 
 @dataclass(frozen=True)
 class HideShare(Declared):
-    """For ``prepare``: hides a share of labelled images, to be predicted: ``HideShare(0.2)``.
+    """For ``prepare``: hides a share of the labelled images as test images: ``HideShare(0.2)``.
 
-    Beside it are ``labels=KnownLabels(images)``, of which it hides some, and ``test=HiddenImages(images)``.
-    ``prepared/sample_submission.csv`` asks for them, and `comp submit` grades by ``prepared/answers.csv`` on this
-    machine.
+    It needs ``labels=KnownLabels(images)`` and ``test=HiddenImages(images)`` beside it. The hidden images are the rows
+    of ``prepared/sample_submission.csv``, and `comp submit` grades by ``prepared/answers.csv`` on this machine.
 
-    share: about so many of each class; groups and answers are hidden whole, and no class is. Images of a given
-    validation set, and those that only train, aren't hidden.
+    share: the share of each class, about. Groups and answers are hidden whole; each class keeps some images. Images of
+    a given validation set, and those that only train, aren't hidden.
     """
 
     share: Annotated[float, between(0.01, 0.9)]
@@ -45,7 +44,7 @@ class HideShare(Declared):
 class KnownLabels(Declared):
     """Keeps the labelled images that aren't hidden: ``KnownLabels(Folders("."))``.
 
-    labels: of all. hidden: the sample submission that asks for the hidden ones, by their ids or their answers.
+    labels: the source of all labels. hidden: the sample submission with the ids or answers of the hidden images.
     """
 
     labels: Source
@@ -57,7 +56,7 @@ class KnownLabels(Declared):
 
     @property
     def bounds(self) -> Any:
-        """Of `CsvNumbers`; None elsewhere."""
+        """The bounds of `CsvNumbers`; None for other sources."""
         return getattr(self.labels, "bounds", None)
 
     def read(self, folder: Path) -> pd.DataFrame:
@@ -67,13 +66,13 @@ class KnownLabels(Declared):
 
 @dataclass(frozen=True)
 class HiddenImages(Declared):
-    """The images to predict where they are the hidden ones of labelled images; the fields are `KnownLabels`'."""
+    """The labelled images that are hidden, as test images; the fields are `KnownLabels`'."""
 
     labels: Source
     hidden: str = f"{PREPARED}/{SAMPLE}"
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """The table of the test images, as `TestImages` gives it; what was put up with, `KnownLabels` says."""
+        """The table of the test images, as `TestImages` gives it; the notes are in `KnownLabels`' table."""
         images = self.labels.read(folder)
         are_hidden = answers_of(images).isin(read_ids(folder / self.hidden)[1])
         hidden = images.loc[are_hidden, images.columns.isin(["id", "path", "answer"])]

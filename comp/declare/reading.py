@@ -1,4 +1,4 @@
-"""How files become pixels, where they are no ordinary images; `comp.data.readers` does what is declared here."""
+"""How files become pixels, where they aren't ordinary images; `comp.data.readers` does what is declared here."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Annotated, Any, Literal
 from comp.declare.checks import Declared, between, one_of
 from comp.declare.labels.csv import Where
 
-# The names that `read` may have, and what is read by each.
+# The values of `read`, and the files that each reads.
 READERS = {
-    "images": "images (JPEG, PNG, TIFF, WebP and others); deeper ones than eight bits scaled by the training images",
-    "npy": "arrays that numpy saved, (H, W) or (H, W, C)",
+    "images": "images (JPEG, PNG, TIFF, WebP and others); more than eight bits are scaled by the training images",
+    "npy": "arrays saved by numpy, (H, W) or (H, W, C)",
     "dicom": "DICOM by pydicom: its VOI LUT or window applied, MONOCHROME1 inverted, the first frame",
 }
 
-# Pixels of a square's side, or of a rectangle's height and width.
+# In pixels: a square's side, or a rectangle's height and width.
 Size = int | tuple[int, int]
 Fit = Literal["crop", "pad"]
 ReadFunction = Callable[[Path], Any]
@@ -29,11 +29,11 @@ Read = (
 
 @dataclass(frozen=True)
 class Channels(Declared):
-    """An image whose channels are files of their own: ``Channels(["_red.png", "_green.png", "_far.png"])``.
+    """An image with a file per channel: ``Channels(["_red.png", "_green.png", "_far.png"])``.
 
-    suffixes: what the files' names end in, a channel each, in order. The image's own path, as labels and test images
-        have it, is the file of any one of them: give that one's suffix there.
-    read: how each of these files is read, as in `Competition.read`; of colours the brightness is taken.
+    suffixes: the endings of the files' names, one per channel, in order. Labels and test images name any one of these
+        files: give them its suffix.
+    read: how each of these files is read, as in `Competition.read`; colours become their brightness.
     """
 
     suffixes: Annotated[Sequence[str], between(2), "the endings of two files or more, like '_red.png', '_green.png'"]
@@ -45,16 +45,16 @@ class PixelTable(Declared):
     """For ``prepare``: a table whose rows are images, written as files: ``PixelTable(table="test.csv", into="test")``.
 
     table: a CSV, Parquet or JSON file (a list of records), or a pattern of several: ``train_*.parquet``.
-    into: the folder, below ``prepared/``, that the images are put in.
-    pixels: the columns that hold an image's values as an array or as text with spaces between, a channel each; where
-        none is named all columns but ``image`` and ``label`` are the values of one channel.
-    image: the column with the images' names; else they are numbered in the order of the rows.
-    label: the column with their classes: then they are put in a folder of each class, as ``Folders`` reads them.
-    size: height and width in pixels; else they are square.
-    where: a column and the values of the rows that are taken, like ``["Usage", "Training"]``; all, if it is empty.
-    first: the number of the first image, where they are numbered.
-    They become .npy where the competition's ``read`` is "npy"; else PNG, which takes whole numbers from 0 to 255 of one
-    or three channels only.
+    into: the folder, below ``prepared/``, for the images.
+    pixels: the columns that hold the values of a channel each, as an array or as text with spaces between; by default
+        all columns but ``image`` and ``label`` together are the values of one channel.
+    image: the column with the images' names; by default images are numbered in the order of the rows.
+    label: the column with the classes: each class gets a folder, as ``Folders`` reads them.
+    size: height and width in pixels; by default images are square.
+    where: a column and the values of the rows that are taken, like ``["Usage", "Training"]``; all rows, if empty.
+    first: the number of the first image, where images are numbered.
+    Images are written as .npy where the competition's ``read`` is "npy"; else as PNG, which takes only whole numbers
+    from 0 to 255, of one or three channels.
     """
 
     table: str
@@ -77,5 +77,5 @@ def sides(size: Size) -> tuple[int, int]:
 
 
 def size_in_words(size: Size) -> str:
-    """``224``, or of a rectangle ``128 x 256``: height first."""
+    """``224``, or ``128 x 256`` for a rectangle: height first."""
     return str(size) if isinstance(size, int) else f"{size[0]} x {size[1]}"

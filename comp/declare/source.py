@@ -1,4 +1,4 @@
-"""The files that a declaration and what it brings are made of: what others made is not used again after an edit."""
+"""The files of a declaration and its custom functions: a digest of them invalidates caches after an edit."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from typing import Any
 
 from comp.files import digest_of, home
 
-# What nothing reads and nobody runs with a training: texts, notebooks, an editor's copies.
+# Endings of files that no training reads: texts, notebooks, an editor's backups.
 UNREAD = (".md", ".ipynb", "~")
 INSTALLED = {"site-packages", "dist-packages"}
-# What a workspace has in it, which may lie in a competition's folder.
+# The folders of a workspace, which may lie in a competition's folder.
 OF_WORKSPACE = ("cache", "data", "rehearsals", "runs")
 
 
 def source_of(brought: Callable[..., Any]) -> str:
-    """A digest of the files that a function or class of one's own is made of, see `source_at`; with its name, a key."""
+    """A digest of the files of a custom function or class, see `source_at`."""
     function = brought.func if isinstance(brought, partial) else brought
     if not hasattr(function, "__qualname__"):
         function = type(function)
     try:
         return source_at(function.__module__, Path(inspect.getsourcefile(inspect.unwrap(function)) or ""))
     except (TypeError, OSError):
-        return ""  # built in, or typed into a notebook: its name has to do
+        return ""  # built-in, or from a notebook: only its name tells it apart
 
 
 def source_at(module: str, file: Path) -> str:
-    """A digest of a module's file, or of all that a competition's folder has, and of the modules that these import.
+    """A digest of a module's file, or of all files in a competition's folder, and of the modules they import.
 
-    So on with what these import, but for what is Python's own, installed, or comp's.
+    The imports of these modules count in turn, except the standard library, installed packages and comp.
     """
     found: dict[str, Path] = {}
     waiting = [(module, file)]
@@ -51,9 +51,9 @@ def source_at(module: str, file: Path) -> str:
 
 
 def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
-    """All files in a competition's folder, by their paths from its own name on.
+    """All files in a competition's folder, by their paths that start with its name.
 
-    Texts, notebooks, bytecode, what is hidden, and what is a workspace's are none of it.
+    Texts, notebooks, bytecode, hidden files and a workspace's folders are left out.
     """
     for place, folders, names in os.walk(folder):
         of_workspace = OF_WORKSPACE if Path(place).resolve() == home() else ()
@@ -65,7 +65,7 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _imported(module: str, file: Path) -> Iterator[tuple[str, Path]]:
-    """The modules that a file imports, wherever in it, and their packages."""
+    """The modules that a file imports, anywhere in it, and their packages."""
     try:
         nodes = list(ast.walk(ast.parse(file.read_bytes())))
     except (SyntaxError, ValueError, OSError):
@@ -88,7 +88,7 @@ def _imported(module: str, file: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _file_of(module: str) -> Path | None:
-    """The file of a module that isn't installed, without importing it or its packages; None where there is none."""
+    """The file of a module, found without importing it or its packages; None where it is installed or has none."""
     package, _, name = module.rpartition(".")
     if module in sys.modules or not package:
         spec = getattr(sys.modules[module], "__spec__", None) if module in sys.modules else PathFinder.find_spec(module)
@@ -100,7 +100,7 @@ def _file_of(module: str) -> Path | None:
 
 
 def _folders_of(package: str) -> list[Path]:
-    """Where a package's modules are, without importing it."""
+    """The folders of a package's modules, found without importing it."""
     if package in sys.modules:
         return [Path(place) for place in getattr(sys.modules[package], "__path__", ())]
     above, _, name = package.rpartition(".")

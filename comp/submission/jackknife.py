@@ -1,4 +1,4 @@
-"""The standard errors of what isn't a mean over rows, the jackknife's over blocks of them, and choosing by them."""
+"""Jackknife standard errors over blocks of rows, for scores that aren't means over rows, and choosing by them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Array = npt.NDArray[Any]
 Decision = TypeVar("Decision", bound=Callable[[Array], Array])
 
 BLOCKS = 20
-# A threshold is moved only for a gain this many standard errors above zero: it is the best of 32 candidates, and with
-# fewer validation rows the best candidate is chance. On 160 rows of planet, choosing the best outright lost 0.009 F2.
+# A threshold is moved only for a gain this many standard errors above zero: with few validation rows the best of 32
+# candidates is chance. On 160 rows of planet, choosing the best outright lost 0.009 F2.
 STANDARD_ERRORS = 3.0
 
 
 def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = None, blocks: int = BLOCKS) -> Array:
-    """The standard errors of what is computed of some of so many rows, given as a mask (N,): a number, or several (K,).
+    """The standard errors of the number, or the numbers (K,), that `of_rows` computes from a mask of rows (N,).
 
-    By the jackknife of blocks (Efron and Stein 1981, 10.1214/aos/1176345462), which is itself uncertain by a share of
-    sqrt(1 / (2 * blocks)); infinite where a block's rest has no such number, as one row's has none. groups: of each row
-    (N,); those of one are in one block, as rows that resemble each other say less than as many that don't.
+    By the jackknife of blocks (Efron and Stein 1981, 10.1214/aos/1176345462), with a relative uncertainty of
+    sqrt(1 / (2 * blocks)); infinite where the number can't be computed without one of the blocks. groups: of each row
+    (N,); a group stays in one block, because similar rows hold less information than independent ones.
     """
     if groups is not None:
         group = np.unique(groups, return_inverse=True)[1]
@@ -41,9 +41,9 @@ def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = 
 def surest(
     start: Decision, candidates: Iterable[Decision], worth: Callable[..., float], probabilities: Array
 ) -> Decision:
-    """The candidate whose gain over ``start`` is the surest, if one's is sure at all.
+    """The candidate with the surest gain over ``start``, or ``start`` if no gain is sure.
 
-    worth: of processed predictions, on all rows or on some; the more the better.
+    worth: the score of processed predictions, on all rows or on some; higher is better.
     """
     now, rests = start(probabilities), list(_rests_of(len(probabilities)))
     best, most, before = start, 0.0, worth(now)
@@ -53,7 +53,7 @@ def surest(
         return worth(now, rests[block])
 
     gains = ((worth(candidate(probabilities)) - before, candidate) for candidate in candidates if rests)
-    # The largest first: the error of a gain takes many scores, and a gain below what is sure already can't be surer.
+    # The largest gain first: its error takes many scores, and a gain below the surest so far needs none.
     for gain, candidate in sorted((found for found in gains if found[0] > 0), key=itemgetter(0), reverse=True):
         if gain <= most:
             break
@@ -66,12 +66,12 @@ def surest(
 
 
 def _error_up_to(most: float, of_rests: Iterable[float], blocks: int) -> float:
-    """The standard error of what is computed of each block's rest; infinite as soon as it must exceed ``most``."""
+    """The standard error from the numbers without each block; infinite as soon as it must exceed ``most``."""
     found: list[float] = []
     try:
         for one in of_rests:
             found.append(one)
-            # Squared distances from the mean only add up; a little more than that, for rounding.
+            # The sum of squared distances from the mean only grows; the factor allows for rounding.
             if (blocks - 1) / blocks * len(found) * np.var(found) > 1.001 * most**2:
                 return np.inf
     except (ValueError, DeclarationError):
@@ -80,7 +80,7 @@ def _error_up_to(most: float, of_rests: Iterable[float], blocks: int) -> float:
 
 
 def _rests_of(rows: int, blocks: int = BLOCKS) -> Iterator[Array]:
-    """The rows that each block leaves, as masks (N,)."""
+    """The rows outside each block, as masks (N,)."""
     block = np.random.default_rng(0).permutation(rows) % blocks
     return (block != one for one in range(min(blocks, rows) if rows > 1 else 0))
 

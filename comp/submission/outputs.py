@@ -1,4 +1,4 @@
-"""What stands between a network's logits and predictions: what a loss compares them with, and what is made of them."""
+"""Between a network's logits and predictions: the targets of a loss, and logits turned into predictions."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Outputs:
     """How logits (N, V, width) stand for predictions (N, C): probabilities, or numbers in their own unit.
 
     kind: ``softmax`` of classes; ``sigmoid`` of each; ``numbers``, standardised; ``bounded``, the sigmoid of a number
-        between its bounds; ``grades``, one standardised number for classes that are numbers; or ``ordinal``, of each
-        class but the last the logit that it is a higher one (Frank & Hall 2001, 10.1007/3-540-44795-4_13).
-    classes: C. sums_to_one: each sigmoid is divided by those of its row.
-    offset, scale: of each number (K,); what is compared is ``(number - offset) / scale``.
-    grades: the numbers that classes (C,) stand for. bounds: the least and the greatest that a number may be.
+        between its bounds; ``grades``, one standardised number for classes that are numbers; or ``ordinal``, for each
+        class but the last the logit of a higher class (Frank & Hall 2001, 10.1007/3-540-44795-4_13).
+    classes: C. sums_to_one: the sigmoids of a row are divided by their sum.
+    offset, scale: of each number (K,); the loss compares with ``(number - offset) / scale``.
+    grades: the numbers that the classes (C,) stand for. bounds: the least and the greatest possible number.
     """
 
     kind: Kind
@@ -41,7 +41,7 @@ class Outputs:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Outputs:
-        """What a config has of one, its fields as JSON."""
+        """Make it from a config's record: the fields as JSON."""
         fields: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
         }
@@ -49,11 +49,11 @@ class Outputs:
 
     @property
     def width(self) -> int:
-        """How many logits an image has."""
+        """The number of logits of an image."""
         return {"grades": 1, "ordinal": self.classes - 1}.get(self.kind, self.classes)
 
     def compared(self, targets: Array) -> Array:
-        """What a loss compares the logits (N, width) with, of targets as the tables have them."""
+        """Turn targets, as tables have them, into those that a loss compares the logits (N, width) with."""
         if self.kind == "ordinal":
             return (targets[:, None] > np.arange(self.width)).astype(np.int64)
         if self.kind == "sigmoid" and targets.ndim == 1:
@@ -65,7 +65,7 @@ class Outputs:
         return targets if targets.dtype.kind == "i" else targets.astype(np.float32)
 
     def prior(self, targets: Array) -> npt.NDArray[np.float64]:
-        """The logits (width,) that fit all of these rows best together; half a row more keeps them finite."""
+        """The constant logits (width,) that fit these rows best, with half a row of smoothing to keep them finite."""
         found, rows = self.compared(targets), len(targets)
         if self.kind in ("numbers", "grades"):
             return np.zeros(self.width)
@@ -76,9 +76,9 @@ class Outputs:
         return np.log(share / (1 - share))
 
     def predictions(self, logits: Array) -> npt.NDArray[np.float64]:
-        """Logits (N, V, width) to predictions (N, C): those of the mean logits of an image's views.
+        """Turn logits (N, V, width) into predictions (N, C), from the mean logits of an image's views.
 
-        A view that shows little has little say so, where in a mean of probabilities it would make the image unsure.
+        An uninformative view has little influence on mean logits, but would dilute a mean of probabilities.
         """
         predictions = self._of(logits.mean(axis=1, dtype=np.float64))
         return predictions.clip(self.bounds[0], self.bounds[1]) if self.bounds else predictions
@@ -93,17 +93,17 @@ class Outputs:
         if self.kind == "grades":
             return _between_grades(logits[..., 0] * self.scale[0] + self.offset[0], np.array(self.grades))
         if self.kind == "ordinal":
-            # That a class is higher than the third is never likelier than that it is higher than the second.
+            # The probability of exceeding a class never grows with the class.
             higher = np.minimum.accumulate(expit(logits), axis=-1)
             return -np.diff(higher, axis=-1, prepend=1, append=0)
         if self.sums_to_one:
-            # As logarithms: no row is all zeros.
+            # In logarithms, so that no row is all zeros.
             return np.asarray(np.exp(log_softmax(-np.logaddexp(0, -logits), axis=-1)))
         return np.asarray(expit(logits))
 
 
 def _between_grades(numbers: Array, grades: Array) -> Array:
-    """Probabilities (…, C) of the two grades about each number (…), so that the number is the expected grade."""
+    """Probabilities (…, C) of the two grades around each number (…), whose expected grade is the number."""
     numbers = numbers.clip(grades[0], grades[-1])[..., None]
     gaps = np.diff(grades)
     above = ((numbers - grades[:-1]) / gaps).clip(0, 1)
@@ -117,10 +117,10 @@ def outputs_for(
     targets: Array,
     bounds: tuple[float, float] | None = None,
 ) -> Outputs:
-    """Those of a training with this loss; ``targets`` (N, …) are of the rows that train.
+    """The outputs for a training with this loss; ``targets`` (N, …) are the training rows'.
 
-    bounds: of numbers; without them they are those that are seen. Raises DeclarationError where a loss of numbers or
-    of an order is for classes whose names are no numbers.
+    bounds: of numbers; by default, those of the targets. Raises DeclarationError where a loss for numbers or ordered
+    grades meets classes whose names aren't ascending numbers.
     """
     count = len(classes)
     if target == "number":
@@ -135,7 +135,7 @@ def outputs_for(
         if grades is None or any(one >= other for one, other in pairwise(grades)):
             raise DeclarationError(
                 f"Recipe: `loss` is {loss!r}, which is for ordered grades, but the classes are "
-                f"{', '.join(classes[:5])}; their names should be different numbers."
+                f"{', '.join(classes[:5])}; their names should be distinct numbers."
             )
         if loss == "ordinal":
             return Outputs("ordinal", count)
@@ -146,7 +146,7 @@ def outputs_for(
 
 
 def _standardised(kind: Kind, classes: int, numbers: Array, grades: tuple[float, ...] = ()) -> Outputs:
-    # The deviation of equal numbers may be above zero by rounding.
+    # By rounding, the deviation of equal numbers may be above zero.
     scale = _floats(np.where(np.ptp(numbers, axis=0) > 0, numbers.std(axis=0), 1))
     return Outputs(kind, classes, offset=_floats(numbers.mean(axis=0)), scale=scale, grades=grades)
 

@@ -16,20 +16,20 @@ from comp.declare.metrics import grades_of
 Array = npt.NDArray[Any]
 
 CLIPS = (1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
-# Probability that a log loss lets the outcomes of a class or tag share, however sure a model is: validation images may
-# have no label as wrong as one to predict.
+# For a log loss, the sum of the floors of a class's or tag's outcomes: test images may have a worse mistake than any
+# validation image.
 OF_MISTAKES = 1e-3
-# Zero has no logarithm.
+# The floor of probabilities whose logarithm is taken.
 FAINTEST = 1e-15
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Probabilities kept ``smallest`` away from 0 and 1, so that one sure mistake doesn't cost the log loss dearly.
+    """Probabilities clipped ``smallest`` away from 0 and 1, so that a confident mistake costs a log loss less.
 
-    temperature: what the logits are divided by before, above 1 for a model that is too sure, below 1 for one that is
-        not sure enough, as a mean over views is (Guo et al. 2017, arXiv:1706.04599).
-    sums_to_one: the probabilities of a row sum to one before and after, those of one class per image.
+    temperature: divides the logits before clipping: above 1 for an over-confident model, below 1 for an under-confident
+        one, as a mean over views is (Guo et al. 2017, arXiv:1706.04599).
+    sums_to_one: the probabilities of a row sum to one before and after (one class per image).
     """
 
     smallest: float
@@ -74,7 +74,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class CutPoints:
-    """The class whose grade the expected grade is cut to: (N, C) to (N,).
+    """The class whose interval between cut points has the expected grade: (N, C) to (N,).
 
     grades: the number that each class stands for, in the order of the classes (C,).
     cuts: ascending; an expected grade above the first is at least the second grade, and so on (C - 1,).
@@ -82,7 +82,7 @@ class CutPoints:
 
     grades: tuple[float, ...]
     cuts: tuple[float, ...]
-    words: ClassVar[str] = "the class is submitted that the expected grade is cut to"
+    words: ClassVar[str] = "the class is submitted whose interval between cut points has the expected grade"
 
     def __call__(self, probabilities: Array) -> Array:
         places = np.searchsorted(self.cuts, probabilities @ np.array(self.grades), side="left")
@@ -91,7 +91,7 @@ class CutPoints:
 
 @dataclass(frozen=True)
 class Ranking:
-    """So many of the classes, the most probable first: (N, C) to (N, count)."""
+    """The `count` most probable classes, the best first: (N, C) to (N, count)."""
 
     count: int
     words: ClassVar[str] = "the most probable classes are submitted, the best first"
@@ -125,10 +125,10 @@ KINDS: dict[str, Callable[..., PostProcessing]] = {kind.__name__: kind for kind 
 
 
 def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
-    """Of predictions for these classes (N, C), before any validation image is seen.
+    """The post-processing for predictions of these classes (N, C), before any validation image is seen.
 
-    A tag's threshold is 1 / (1 + β²), the best as F nears one. Grades are cut half way between neighbours, where a
-    weighted kappa counts their distances.
+    A tag's threshold is 1 / (1 + β²), the best as F nears one. For a weighted kappa, grades are cut half way between
+    neighbours.
     """
     metric = competition.scoring
     if metric.takes == "numbers":
@@ -138,7 +138,7 @@ def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
     if metric.takes == "confidence":
         return Confidence()
     if metric.takes == "classes":
-        # The most probable class is right for an accuracy alone.
+        # The most probable class is the best only for an accuracy.
         cut = (0.0, 1.0) if len(classes) == 2 and metric.tuned != "most probable" else None
         grades = grades_of(classes) if metric.tuned == "grades" else cut
         half_way = tuple((low + high) / 2 for low, high in pairwise(sorted(grades or ())))
@@ -151,11 +151,9 @@ def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
 
 
 def to_record(postprocessing: PostProcessing) -> dict[str, Any]:
-    """The post-processing as JSON can hold it."""
     return {"kind": type(postprocessing).__name__, **asdict(postprocessing)}
 
 
 def from_record(record: dict[str, Any]) -> PostProcessing:
-    """The post-processing that `to_record` wrote."""
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in record.items()}
     return KINDS[str(fields.pop("kind"))](**fields)

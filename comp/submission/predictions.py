@@ -1,4 +1,4 @@
-"""Predictions: answers of several images, a rule of one's own over them, Parquet files, and those that runs kept."""
+"""Predictions: combining an answer's images, a custom `postprocess`, Parquet files, and the predictions of runs."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ ROUNDING = 1e-9
 def combined(
     competition: Competition, predictions: npt.NDArray[Any], answers: npt.NDArray[Any] | None
 ) -> npt.NDArray[Any]:
-    """The predictions (A, C) of answers, in their order, of their images' (N, C), as the competition combines them.
+    """Combine images' predictions (N, C) into those of sorted answers (A, C), as the competition declares.
 
-    answers: the answer of each image (N,); None where each image is one. Probabilities that sum to one are made to
-    again. Raises DeclarationError where a function gives what isn't (C,) finite numbers.
+    answers: the answer of each image (N,); None where each image is one. Probabilities that should sum to one are
+    normalised. Raises DeclarationError where a function doesn't return (C,) finite numbers.
     """
     if answers is None or not len(answers):
         return predictions
@@ -42,7 +42,7 @@ def combined(
     for part, one in zip(parts, found, strict=True):
         if one.shape != part.shape[1:] or not np.isfinite(one).all():
             raise DeclarationError(
-                f"Competition: `combine` made {one.tolist()!r} of predictions {part.shape}, but it should make "
+                f"Competition: `combine` returns {one.tolist()!r} for predictions {part.shape}, but it should return "
                 f"{part.shape[1]} finite numbers."
             )
     result = np.stack(found)
@@ -52,10 +52,10 @@ def combined(
 def postprocessed(
     competition: Competition, ids: Iterable[str], classes: Sequence[str], predictions: npt.NDArray[Any]
 ) -> npt.NDArray[Any]:
-    """What the competition's `postprocess` makes of the predictions (A, C) of these ids; themselves where it has none.
+    """Apply the competition's `postprocess`, if any, to the predictions (A, C) of these ids.
 
-    Probabilities that sum to one are made to again. Raises DeclarationError where it gives no table of the same ids and
-    columns, in any order, or one with what can't be predicted.
+    Probabilities that should sum to one are normalised. Raises DeclarationError where it doesn't return a table of the
+    same ids and columns, in any order, or where values aren't valid predictions.
     """
     function = competition.postprocess
     if function is None or not len(predictions):
@@ -74,10 +74,10 @@ def postprocessed(
 def predictions_in(
     table: pd.DataFrame, like: pd.DataFrame, target: Target, of_which: str, other: str
 ) -> npt.NDArray[Any]:
-    """The predictions (A, C) in a table that somebody made, in the order of another's ids and columns.
+    """The predictions (A, C) in a user's table, in the order of the ids and columns of `like`.
 
-    Probabilities that sum to one are made to again. of_which, other: the tables, in the sentence of the DataError for
-    other ids or columns, or for what can't be predicted.
+    Probabilities that should sum to one are normalised. Raises DataError for other ids or columns, or for invalid
+    values. of_which, other: the words for both tables in its sentence.
     """
     for what, index, asked in (("id", table.index, like.index), ("column", table.columns, like.columns)):
         found = index.to_flat_index()
@@ -106,7 +106,7 @@ def predictions_in(
 
 
 def name_of_ids(classes: Sequence[str]) -> str:
-    """What the column of ids beside those of classes is called: ``id``, or ``_id`` where a class is called ``id``."""
+    """The name of the column of ids beside the classes': ``id``, or ``_id`` where a class is called ``id``."""
     name = "id"
     while name in classes:
         name = f"_{name}"
@@ -114,13 +114,13 @@ def name_of_ids(classes: Sequence[str]) -> str:
 
 
 def read_predictions(path: Path) -> pd.DataFrame:
-    """A Parquet file's row per answer, named by its id, and column per class. Raises OSError or ValueError."""
+    """Read a Parquet file: a row per answer, indexed by its id, a column per class. Raises OSError or ValueError."""
     frame = pd.read_parquet(path)
     return frame.set_index(frame.columns[0]).rename_axis("id")
 
 
 def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray[Any], classes: Sequence[str]) -> None:
-    """A column of ids, called as `name_of_ids` says, and one per class, in their order."""
+    """Write a Parquet file with a column of ids, see `name_of_ids`, and one per class, in their order."""
     frame = pd.DataFrame(probabilities, columns=list(classes))
     frame.insert(0, name_of_ids(classes), list(ids))
     with replacing(path) as unfinished:
@@ -130,10 +130,10 @@ def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray
 def keep_predictions(
     run: Run, part: str, ids: Iterable[str], classes: Sequence[str], made: npt.NDArray[Any], before: npt.NDArray[Any]
 ) -> None:
-    """Write a run's predictions (A, C), and beside them those `before` what `postprocessed` made of them, if anything.
+    """Write a run's predictions (A, C), and those `before` `postprocess`, if it changed them.
 
-    Those are what is blended: a rule over rows is for what is submitted, and is not applied twice, whenever this is
-    stopped.
+    An ensemble blends the latter, because `postprocess` is for the submission. The order of writing makes sure that it
+    isn't applied twice, even if this is interrupted.
     """
     other = run.predictions(BEFORE.format(part))
     if made is not before:
@@ -147,8 +147,8 @@ def keep_predictions(
 class Member:
     """A run with its predictions, as one of several that are compared, averaged or joined.
 
-    config: its config.json. parts: the part of each labelled row by its id, as `Run.split` has it.
-    valid, test: its predictions, a row per answer, named by its id, and a column per class.
+    config: its config.json. parts: the part of each labelled row by its id, as in `Run.split`.
+    valid, test: its predictions, a row per answer, indexed by its id, and a column per class.
     """
 
     run: Run
@@ -163,9 +163,9 @@ class Member:
 
 
 def read_members(runs: Sequence[Run], *, to_combine: bool = False) -> list[Member]:
-    """The runs with their predictions; raises RunError for one that has none, or that is named twice.
+    """Read runs' predictions; raises RunError for a run without predictions or a run named twice.
 
-    to_combine: those before `postprocess`.
+    to_combine: read the predictions before `postprocess`.
     """
     members = []
     for index, run in enumerate(runs):

@@ -1,4 +1,4 @@
-"""The validation scores of a training under way and of its predictions, and how uncertain a score is."""
+"""Validation scores during a training and of its predictions, with post-processing tuned on them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from comp.submission.tuning import tune
 from comp.submission.uncertainty import gain, standard_errors
 
 if TYPE_CHECKING:
-    from comp.submission.outputs import Outputs  # scipy.special is slow to import, and `comp new` needs none of it
+    from comp.submission.outputs import Outputs  # scipy.special is slow to import, and `comp new` doesn't need it
 
 Array = npt.NDArray[Any]
 
-# Values of predictions that a metric is tried on.
+# The number of values in the predictions that a custom metric is tried on.
 TRIED = 1 << 16
-# Below this temperature a model is called badly under-confident: a probability of 0.8 should have been 0.85 or more.
+# A temperature below this is badly under-confident: a probability of 0.8 should have been 0.85 or more.
 TIMID = 0.8
 
 
@@ -40,7 +40,7 @@ def score_logits(
     logits: Array | None,
     answers: Array | None = None,
 ) -> float | None:
-    """The metric of one view's logits (N, C), before any post-processing is tuned; None without validation images.
+    """The score of one view's logits (N, C) before post-processing is tuned; None without validation images.
 
     targets, answers: as `tune_on_logits` takes them.
     """
@@ -51,7 +51,7 @@ def score_logits(
 
 
 def score_untuned(competition: Competition, classes: Sequence[str], targets: Array, predictions: Array) -> float:
-    """The metric of predictions (N, C), before any post-processing is tuned."""
+    """The score of predictions (N, C) before post-processing is tuned."""
     return competition.scoring(targets, untuned(competition, classes)(predictions), classes)
 
 
@@ -67,16 +67,18 @@ def tune_on_logits(
     labelled: Array | None = None,
     ids: Sequence[str] = (),
 ) -> tuple[PostProcessing, dict[str, Any]]:
-    """The post-processing tuned on the validation images' logits (N, V, C), and the record of their scores.
+    """Tune the post-processing on the validation images' logits (N, V, C); return it and the record of scores.
 
-    targets: (A, …) of the answers; answers: which one each image belongs to (N,), None where each is one.
+    targets: (A, …) of the answers. answers: each image's answer (N,), None where each image is one.
     found: the record of post-processing tuned before, for a training in which no image validates.
-    views: of each snapshot, the plain one first; without it all V are of one.
-    labelled: as `tune_on_predictions` takes it. ids: of the answers (A,), for a competition's `postprocess`.
-    ``plain`` is the score of the first view, ``tta`` of the mean over all, ``tuned`` after post-processing: the last
-    was tuned on the same images, so it flatters a little. ``tta_loses`` is true where, after post-processing, the
-    snapshots' plain views alone score better. By more than a standard error of the difference, ``tta_used`` is false
-    and ``tuned`` theirs; by less it is chance, as a mean of views is mostly better than one.
+    views: the number of views of each snapshot, the plain one first; by default all V views are of one snapshot.
+    labelled: as `tune_on_predictions` takes it. ids: the answers' ids (A,), for a competition's `postprocess`.
+
+    The record has the score of the first view, ``plain``, of the mean over all views, ``tta``, and after
+    post-processing, ``tuned``, which is slightly optimistic: it was tuned on the same images. ``tta_loses`` is true
+    where, after post-processing, the snapshots' plain views alone score better. Where they do so by more than a
+    standard error of the difference, ``tta_used`` is false, and only the plain views are used; a smaller difference
+    counts as chance, as a mean of views is mostly better than one view.
     """
     views = views or logits.shape[1]
     before, *others_before = (
@@ -114,15 +116,15 @@ def tune_on_predictions(
     of_one_model: bool = False,
     labelled: Array | None = None,
 ) -> tuple[PostProcessing, dict[str, Any]]:
-    """The post-processing tuned on the validation images' predictions (N, C), and the record of their scores.
+    """Tune the post-processing on the validation images' predictions (N, C); return it and the record of scores.
 
-    before: what the competition's `postprocess` made these of.
-    of_one_model: each image is predicted by one model, and the post-processing is for the mean of several.
-    labelled: the targets (L, …) of all labelled images, if those that validate aren't all: where each has a tag, an
-        answer of tags has one as well.
-    Raises DeclarationError where a metric of one's own isn't finite.
+    before: the predictions before the competition's `postprocess`.
+    of_one_model: each image is predicted by one model, but the post-processing is for the mean of several.
+    labelled: the targets (L, …) of all labelled images, by default the validation images': where each has a tag, every
+        prediction in `TagNames` gets one as well.
+    Raises DeclarationError where a custom metric isn't finite.
 
-    ``untuned`` is the score before post-processing, ``tuned`` after it, which flatters a little.
+    In the record ``untuned`` is the score before post-processing, ``tuned`` after it, slightly optimistic.
     """
     metric = competition.scoring
     record: dict[str, Any] = {"metric": metric.name, "higher_is_better": metric.higher_is_better, "rows": len(targets)}
@@ -147,7 +149,7 @@ def tune_on_predictions(
 def must_score(competition: Competition, classes: Sequence[str], targets: Array) -> None:
     """Raise DeclarationError where the metric can't score predictions of these targets.
 
-    One of one's own is tried on drawn ones; those that have a name are known, and scikit-learn is slow to import.
+    Only a custom metric is tried, on random predictions: named metrics are tested, and scikit-learn is slow to import.
     """
     competition.scoring.must_fit(classes)
     if isinstance(competition.metric, str):
@@ -159,9 +161,9 @@ def must_score(competition: Competition, classes: Sequence[str], targets: Array)
 
 
 def must_postprocess(competition: Competition, classes: Sequence[str], targets: Array, ids: Sequence[str]) -> None:
-    """Raise DeclarationError where the competition's `postprocess` can't take drawn predictions of these ids.
+    """Raise DeclarationError where the competition's `postprocess` fails on random predictions of these ids.
 
-    targets: (L, …) of labelled images; of numbers those are drawn, as their unit may matter to a rule.
+    targets: (L, …) of labelled images; numbers are drawn from these, as a rule may depend on their unit.
     """
     if competition.postprocess is None:
         return
@@ -180,16 +182,16 @@ def _drawn(competition: Competition, classes: Sequence[str], rows: int, rng: np.
 
 
 def _must_be_finite(competition: Competition, score: float, of: str) -> None:
-    """Raise DeclarationError where a metric of one's own isn't; those by name aren't where they aren't defined."""
+    """Raise DeclarationError where a custom metric isn't finite; a named metric is NaN where it isn't defined."""
     if isinstance(competition.metric, Metric) and not np.isfinite(score):
         raise DeclarationError(
-            f"Metric {competition.metric.name!r}: `score` returns {score} of {of}, but it should return a finite "
-            "number; what it divides by may be 0 there."
+            f"Metric {competition.metric.name!r}: `score` returns {score} for {of}, but it should return a finite "
+            "number; check for a division by 0."
         )
 
 
 def describe(scores: dict[str, Any], what: str = "images") -> str:
-    """The record in one line. what: its rows are."""
+    """The record in one line. what: the word for its rows."""
     if not scores["rows"]:
         return "no image validates, so there is no score and nothing to tune post-processing on"
     text = (
@@ -197,11 +199,11 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
         f"{with_error(scores)} with tuned post-processing, on {scores['rows']} {what}"
     )
     if (before := scores.get("before_postprocess")) is not None:
-        text += f"; `postprocess` made {scores['tta']:.5f} of {before:.5f}"
+        text += f"; {before:.5f} before `postprocess`, {scores['tta']:.5f} after it"
     if not scores.get("tta_used", True):
-        text += "; TTA loses on them, so it is not used: what is submitted is predicted from the plain view"
+        text += "; TTA scores worse, so it is not used: the submission is predicted from the plain view"
     elif scores.get("tta_loses"):
-        text += "; TTA loses on them, but by less than chance may, so it is used"
+        text += "; TTA scores worse, but the difference is within chance, so it is used"
     temperature = scores["postprocessing"].get("temperature", 1.0)
     if temperature < TIMID:
         text += f"; badly under-confident without its temperature of {temperature:.2f}"
@@ -209,6 +211,6 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
 
 
 def with_error(scores: Mapping[str, Any]) -> str:
-    """The score after post-processing, with its standard error where that is known."""
+    """The score after post-processing, with its standard error if known."""
     error = (scores.get("standard_errors") or {}).get("tuned")
     return f"{scores['tuned']:.5f}" + ("" if error is None else f" ± {error:.5f}")

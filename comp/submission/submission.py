@@ -1,7 +1,7 @@
 """The submission: exactly the ids, order and columns of the sample submission, checked before it is written.
 
-As numbers and text a million rows take many times the memory of their predictions, so a submission is made, checked,
-written and read back in blocks of rows.
+Rows as numbers and text take many times the memory of their predictions, so a submission is made, checked, written and
+read back in blocks of rows.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from comp.files import replacing
 from comp.runs import Run, tag_of
 
 ROUNDING = 1e-3
-# Values that are numbers or text at the same time.
+# The number of values in a block of rows.
 CELLS = 1 << 21
-# Labels that a form of one's own is tried on.
+# The number of labels that a custom form is tried on.
 LABELS_TRIED = 200
 
 
 @dataclass(frozen=True)
 class SampleSubmission:
-    """What a sample submission asks for: its columns, the id's first, and its ids (N,) as text.
+    """The columns of a sample submission, the ids' first, and its ids (N,) as text.
 
-    parts: the image and the column that each id names, in columns 0 and 1, where they name both: it is written with a
-        row for each image, and has a row for each of both.
-    order: of the columns in the file, where the id's is not the first.
+    parts: where ids name an image and a column, both (N, 2), in columns 0 and 1: the file has a row for each image and
+        column, but the form writes a row for each image.
+    order: the columns in the file's order, where the ids' is not the first.
     """
 
     columns: Sequence[str]
@@ -46,11 +46,11 @@ class SampleSubmission:
 
     @property
     def asked(self) -> pd.Series[str]:
-        """What is to be predicted for each row (N,), by its id."""
+        """The id of the image or answer to predict for each row (N,)."""
         return self.ids if self.parts is None else self.parts[0]
 
     def written(self, classes: Sequence[str]) -> list[str]:
-        """The columns after the id's that a form writes; classes among them in their order."""
+        """The columns after the id that a form writes, the classes among them in the classes' order."""
         return list(self.columns[1:]) if self.parts is None else _in_order(self.parts[1], classes)
 
     @property
@@ -62,7 +62,7 @@ class SampleSubmission:
 class Submission:
     """Predictions in the sample submission's rows and columns.
 
-    predictions: (R, …), as the competition's form takes them. indices: of the ids asked for among these (N,).
+    predictions: (R, …), as the competition's form takes them. indices: for each row, that of its prediction (N,).
     """
 
     competition: Competition
@@ -75,10 +75,10 @@ class Submission:
         return len(self.indices)
 
     def blocks(self, cells: int = CELLS) -> Iterator[pd.DataFrame]:
-        """Its rows with about so many values at a time, each at its index."""
+        """Yield the rows in blocks of about this many values, indexed by row number."""
         sample, form = self.sample_submission, self.competition.submission
         columns = sample.written(self.classes)
-        # The predictions that are read count, too: one class of many may be written.
+        # The predictions in memory count too: a form may write one class of many.
         rows = max(1, cells // max(len(columns), self.predictions[:1].size))
         for start in range(0, len(self), rows):
             chosen = slice(start, start + rows)
@@ -92,13 +92,13 @@ class Submission:
 
 
 def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm | None = None) -> SampleSubmission:
-    """The ids and columns of the sample submission. Raises SubmissionError if it can't be one.
+    """Read the ids and columns of the sample submission. Raises SubmissionError if it can't be one.
 
-    id_column: that of the ids; the first, if it is empty. form: of submissions, where it says what ids name.
+    id_column: the column of ids; if empty, the first. form: the submission form, whose `parts`, if any, splits the ids.
     """
     columns, ids = read_ids(path, id_column)
     if len(columns) < 2 or ids.empty:
-        raise SubmissionError(f"{path} has {len(columns)} columns and {len(ids)} rows; it is no sample submission.")
+        raise SubmissionError(f"{path} has {len(columns)} columns and {len(ids)} rows; it isn't a sample submission.")
     doubled = ids[ids.duplicated()]
     if len(doubled):
         raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
@@ -114,7 +114,7 @@ def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm
 
 
 def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
-    """The image and the column (N, 2) that each id names, at the ids' places; raises DeclarationError for others."""
+    """The image and the column (N, 2) that each id names, indexed as the ids; raises DeclarationError for bad ones."""
     parts = of_form(form, "parts", ids)
     asked = f"Competition: `submission` is {type(form).__name__}: `parts` of the form should return a DataFrame (N, 2)"
     if not isinstance(parts, pd.DataFrame) or parts.shape != (len(ids), 2):
@@ -123,14 +123,14 @@ def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
     wrong = (parts.isna().any(axis=1) | parts.duplicated()).to_numpy()
     if wrong.any():
         raise DeclarationError(
-            f"{asked} with an image and a column of each id, no two the same, but of {ids[wrong].iloc[0]!r} it has "
-            f"{tuple(parts[wrong].iloc[0])}."
+            f"{asked} with an image and a column for each id, no two rows the same, but for {ids[wrong].iloc[0]!r} it "
+            f"has {tuple(parts[wrong].iloc[0])}."
         )
     return parts.set_axis([0, 1], axis=1).set_axis(ids.index)
 
 
 def _in_order(names: pd.Series[str], classes: Sequence[str]) -> list[str]:
-    """Each of the names once: classes in their order, others as they come."""
+    """The distinct names: classes in their order, then others as they come."""
     places = {name: place for place, name in enumerate(classes)}
     return sorted(names.unique().tolist(), key=lambda name: places.get(name, len(places)))
 
@@ -138,7 +138,7 @@ def _in_order(names: pd.Series[str], classes: Sequence[str]) -> list[str]:
 def _encoded(
     form: SubmissionForm, predictions: npt.NDArray[Any], classes: Sequence[str], columns: Sequence[str]
 ) -> pd.DataFrame:
-    """What the form writes, a row for each prediction; raises SubmissionError where it lacks a column."""
+    """The form's rows, one for each prediction; raises SubmissionError where a column is missing."""
     block, name = of_form(form, "encode", predictions, classes, columns), type(form).__name__
     if not isinstance(block, pd.DataFrame) or len(block) != len(predictions):
         found = f"{type(block).__name__} {getattr(block, 'shape', '')}".strip()
@@ -149,7 +149,7 @@ def _encoded(
     if missing := [column for column in columns if column not in block]:
         raise SubmissionError(
             f"The sample submission asks for {missing[0]!r}, but {name} writes "
-            f"{', '.join(map(str, block.columns[:10]))}; see whether `submission` and the classes' names are right."
+            f"{', '.join(map(str, block.columns[:10]))}; check `submission` and the classes' names."
         )
     return block
 
@@ -161,7 +161,7 @@ def build_submission(
     ids: Sequence[str],
     predictions: npt.NDArray[Any],
 ) -> Submission:
-    """Predictions by id, in the sample submission's rows and columns; raises SubmissionError if they don't fit."""
+    """Put predictions by id into the sample submission's rows and columns; raises SubmissionError if they don't fit."""
     indices = _indices(sample_submission, ids)
     submission = Submission(competition, classes, sample_submission, predictions, indices)
     _check(submission.blocks(), competition, classes, sample_submission)
@@ -179,7 +179,7 @@ def must_fit(
     _encoded(competition.submission, prediction, classes, sample_submission.written(classes))
     _indices(sample_submission, ids, "image")
     all_ids, parts = sample_submission.ids, sample_submission.parts
-    first = all_ids.index[:1] if parts is None else parts.index[~parts[1].duplicated()]  # with each column once
+    first = all_ids.index[:1] if parts is None else parts.index[~parts[1].duplicated()]  # one row for each column
     some = replace(sample_submission, ids=all_ids[first], parts=None if parts is None else parts.loc[first])
     images = some.asked.unique().tolist()
     build_submission(competition, classes, some, images, np.repeat(prediction, len(images), axis=0))
@@ -188,7 +188,7 @@ def must_fit(
 def _indices(
     sample_submission: SampleSubmission, ids: Sequence[str], lacking: str = "prediction"
 ) -> npt.NDArray[np.intp]:
-    """The index in ``ids`` of each id that is asked for; raises SubmissionError for one that is missing or doubled."""
+    """The index in ``ids`` of each id of the sample submission; raises SubmissionError for missing or repeated ids."""
     asked, known = sample_submission.asked, pd.Index(ids)
     if len(missing := asked[~asked.isin(known)]):
         raise SubmissionError(
@@ -203,9 +203,9 @@ def _indices(
 def misread(
     competition: Competition, classes: Sequence[str], sample_submission: SampleSubmission, targets: npt.NDArray[Any]
 ) -> str:
-    """What to say where a form of one's own reads labels back as others than it wrote; empty where it doesn't.
+    """A warning where a custom form reads back other labels than it wrote; empty where it reads the same.
 
-    Above all it tells a form that takes the classes in another order than theirs, which no score of predictions shows.
+    This finds a form that confuses the order of the classes, which no validation score shows.
     """
     form, some = competition.submission, targets[:LABELS_TRIED]
     if type(form) in FORMS.values() or not len(some):
@@ -222,19 +222,19 @@ def misread(
     if not wrong:
         return ""
     return (
-        f"{type(form).__name__} reads {wrong} of {len(given)} labels back as others than it wrote; see whether its "
+        f"{type(form).__name__} reads {wrong} of {len(given)} labels back as others than it wrote; check that its "
         f"`encode` and `decode` take the classes in their order: {', '.join(classes[:10])}"
     )
 
 
 def unlike_form(competition: Competition, classes: Sequence[str], sample: SampleSubmission, path: Path) -> str:
-    """What to say where the sample submission's first values are not such as the form reads; empty where they are.
+    """A warning where the form can't read the sample submission's first values; empty where it can.
 
-    It tells another separator, or numbers where the form writes names, before a leaderboard does.
+    This finds another separator, or numbers where the form writes names, before a leaderboard does.
     """
     blocks = read_csv_in_blocks(path, LABELS_TRIED * len(sample.columns))
     values = next(block for block in blocks if len(block))[list(sample.columns[1:])]
-    if sample.parts is not None or (values == "").any(axis=None):  # empty ones say nothing
+    if sample.parts is not None or (values == "").any(axis=None):  # empty values show nothing
         return ""
     try:
         of_form(competition.submission, "decode", values, classes)
@@ -245,15 +245,15 @@ def unlike_form(competition: Competition, classes: Sequence[str], sample: Sample
 
 
 def keep_submission(submission: Submission, run: Run) -> None:
-    """Write a run's submission.csv, and beside its scores by which fingerprint an edit of it shows."""
+    """Write a run's submission.csv, and its fingerprint into the run's scores, so that a later edit shows."""
     with replacing(run.submission) as unfinished:
         write_submission(submission, unfinished)
-        # Before the file has its name: a kill in between would show as an edit.
+        # Before the file gets its name: else a kill in between would look like an edit.
         run.write_record("scores", {**run.record("scores"), "submission": tag_of(unfinished)})
 
 
 def write_submission(submission: Submission, path: Path, cells: int = CELLS) -> None:
-    """cells: about how many values are text at the same time."""
+    """Write the CSV in blocks. cells: the number of values in a block, about."""
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         for number, block in enumerate(submission.blocks(cells)):
             block.to_csv(file, index=False, header=number == 0, float_format="%.9g", lineterminator="\n")
@@ -264,12 +264,12 @@ def check_submission(
 ) -> None:
     """Raise SubmissionError unless a CSV has the sample submission's columns and ids, and values that the form allows.
 
-    Raises DataError where it can't be read.
+    Raises DataError for a file that can't be read.
     """
     try:
         _check(read_csv_in_blocks(path, CELLS), competition, classes, sample_submission)
     except SubmissionError as error:
-        raise SubmissionError(f"{path} can't be submitted, `comp predict` writes it anew: {error}") from None
+        raise SubmissionError(f"{path} can't be submitted; `comp predict` writes it anew: {error}") from None
 
 
 def _check(
@@ -279,7 +279,7 @@ def _check(
     sample_submission: SampleSubmission,
 ) -> None:
     columns, asked, checked = sample_submission.columns, sample_submission.ids, 0
-    values: list[Any] = []  # of images and columns, where a row has one of both
+    values: list[Any] = []  # where ids name an image and a column: all values of the file
     for block in blocks:
         if list(block.columns) != sample_submission.header:
             raise SubmissionError(
@@ -290,8 +290,8 @@ def _check(
         if not np.array_equal(ids.to_numpy(object), expected.to_numpy(object)):
             other = next((found for found, wanted in zip_longest(ids, expected) if found != wanted), None)
             raise SubmissionError(
-                "The ids are not the sample submission's, each once and in its order; the first that should be another "
-                f"is {other!r}."
+                "The ids are not the sample submission's, each once and in its order; the first wrong one is "
+                f"{other!r}."
             )
         if sample_submission.parts is not None:
             values += block[columns[1]].to_list()
@@ -304,7 +304,7 @@ def _check(
         rows = sample_submission.parts.assign(row=np.arange(checked)).pivot(index=0, columns=1, values="row")
         whole = rows.notna().all(axis=1)
         rows = pd.concat([rows[whole], rows[~whole]])[sample_submission.written(classes)]
-        # A form reads all columns of an image: in the place of those that aren't asked for are those of one before.
+        # A form reads all columns of an image: one that isn't asked for gets the value of a neighbouring image.
         filled = rows.ffill().bfill().astype(int)
         wide = filled.apply(lambda places: pd.Series(values).iloc[places].array)
         _check_values(wide, rows.index.to_series(), competition, classes, int(whole.sum()))
@@ -317,7 +317,7 @@ def _check_values(
     classes: Sequence[str],
     whole: int | None = None,
 ) -> None:
-    """block: what a form writes, without the ids. whole: how many of the rows, the first, are of one image each."""
+    """Check what a form wrote, without the ids. whole: the number of first rows that have all of an image's columns."""
     decoded = of_form(competition.submission, "decode", block, classes)
     are_shares = competition.submission.takes == "probabilities" and competition.target in ("single", "shares")
     if are_shares and decoded.shape[1] == len(classes) and whole != 0:
@@ -331,7 +331,7 @@ def _check_values(
 
 
 def of_form(form: SubmissionForm, method: str, *given: Any) -> Any:
-    """What a method of a competition's form makes of this; raises DeclarationError where it fails by mistake."""
+    """Call a method of a competition's form; an unexpected error in it becomes a DeclarationError."""
     try:
         return getattr(form, method)(*given)
     except CompError:
@@ -339,12 +339,12 @@ def of_form(form: SubmissionForm, method: str, *given: Any) -> Any:
     except Exception as error:
         raise DeclarationError(
             f"Competition: `submission` is {type(form).__name__}, whose `{method}` raises {type(error).__name__}: "
-            f"{error}; it should raise SubmissionError, with what doesn't fit, or nothing."
+            f"{error}; it should raise nothing, or SubmissionError for what doesn't fit."
         ) from error
 
 
 def exact_predictions(competition: Competition, classes: Sequence[str], targets: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The predictions that are the targets, as the competition's form takes them; `compared` reads them back."""
+    """The targets as predictions for the competition's form; `compared` reads them back."""
     takes = competition.submission.takes
     if takes == "probabilities" and competition.target == "single":
         return np.eye(len(classes))[targets]
@@ -354,9 +354,9 @@ def exact_predictions(competition: Competition, classes: Sequence[str], targets:
 
 
 def grader(competition: Competition) -> Callable[[pd.DataFrame, pd.DataFrame], float]:
-    """A function that scores a submission against the answers, both as text in the sample submission's columns.
+    """Return a function that scores a submission against the answers, both as text in the sample submission's columns.
 
-    It raises SubmissionError for a submission that doesn't have the answers' columns and ids, in any order of rows.
+    The function raises SubmissionError for a submission without the answers' columns and ids; rows may be in any order.
     """
     return lambda answers, submission: competition.scoring(*compared(competition, answers, submission))
 
@@ -364,7 +364,7 @@ def grader(competition: Competition) -> Callable[[pd.DataFrame, pd.DataFrame], f
 def compared(
     competition: Competition, answers: pd.DataFrame, submission: pd.DataFrame
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], tuple[str, ...]]:
-    """Targets, predictions and classes as metrics take them, in the answers' order, of both as text.
+    """The targets, predictions and classes for the metric, in the answers' order, from both tables as text.
 
     Raises SubmissionError.
     """
@@ -391,7 +391,7 @@ def compared(
     if competition.target == "multi":
         return targets.astype(np.intp), predictions, classes
     if form.takes == "probabilities" and competition.target == "single":
-        # As Kaggle does, and with the same clipping: a sure mistake costs much, not everything.
+        # Kaggle's clipping: a confident mistake costs much, but not an infinite loss.
         clipped = predictions.clip(1e-15, 1 - 1e-15)
         return targets.argmax(axis=1), clipped / clipped.sum(axis=1, keepdims=True), classes
     return targets, predictions, classes

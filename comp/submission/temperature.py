@@ -1,4 +1,4 @@
-"""The temperature of probabilities, tuned on validation images, and how far the right one may lie from it."""
+"""Tuning the temperature of probabilities on validation images, and its uncertainty."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from comp.submission.postprocessing import CLIPS, FAINTEST, Clip
 Array = npt.NDArray[Any]
 
 TEMPERATURES = (0.5, 2.0)
-# How far the logarithms of temperatures that models need lie from 0: the standard deviation.
+# The standard deviation of the logarithms of the temperatures that models need, around 0.
 USUAL = 0.2
-# As a share of a temperature, for the slope and the curvature of a score.
+# The step for the slope and the curvature of a score, as a share of a temperature.
 STEP = 0.05
 
 
 def tune_clip(start: Clip, worth: Callable[..., float], probabilities: Array, hottest: float) -> Clip:
-    """The best temperature, as far as the images bear it out: it hangs on the few that are wrong."""
-    from scipy.optimize import minimize_scalar  # takes longer to import than `comp new` to look at most competitions
+    """Tune temperature and clipping, shrunk towards no change, because they depend on the few wrong images."""
+    from scipy.optimize import minimize_scalar  # a slow import, which `comp new` doesn't need
 
     found = minimize_scalar(
         lambda logarithm: -worth(replace(start, temperature=float(np.exp(logarithm)))(probabilities)),
@@ -36,26 +36,26 @@ def tune_clip(start: Clip, worth: Callable[..., float], probabilities: Array, ho
     clips = (
         replace(tempered, smallest=smallest)
         for smallest in CLIPS
-        # Rows without a mistake don't tell how seldom there is one.
+        # Rows without a mistake don't show how rare mistakes are.
         if smallest > start.smallest or smallest * probabilities.size >= 1
     )
     return surest(tempered, clips, worth, probabilities)
 
 
 def shrunk(logarithm: float, error: float) -> float:
-    """A temperature's logarithm with this standard error, drawn towards 0: the posterior mean where USUAL is normal."""
+    """Shrink a temperature's logarithm with this standard error towards 0: the posterior mean, USUAL the prior's."""
     return float(logarithm / (1 + (error / USUAL) ** 2))
 
 
 def spread(error: float) -> float:
-    """How far a logarithm that was `shrunk` may lie from the right one: the posterior's standard deviation."""
+    """The uncertainty of a `shrunk` logarithm: the posterior's standard deviation."""
     return USUAL if np.isinf(error) else float(error * USUAL / np.hypot(error, USUAL))
 
 
 def error_of_temperature(clip: Clip, worth: Callable[..., float], probabilities: Array) -> float:
-    """The standard error of the logarithm of a temperature near the best, from a Newton step on each block's rest.
+    """The standard error of the logarithm of a temperature near the best, from a Newton step without each block.
 
-    The likelihood's curvature alone would call it too certain: losses have long tails. worth: as `surest` takes it.
+    The likelihood's curvature alone would underestimate it, as losses have long tails. worth: as `surest` takes it.
     """
 
     def with_floor(smallest: float) -> float:
@@ -72,5 +72,5 @@ def error_of_temperature(clip: Clip, worth: Callable[..., float], probabilities:
         with np.errstate(invalid="ignore"):  # inf - inf
             return float(error_of(best, len(probabilities)))
 
-    # Of a temperature's inverse a log loss is convex, but where a mistake comes to lie below the floor.
+    # A log loss is convex in a temperature's inverse, except where a mistake falls below the floor.
     return next(filter(np.isfinite, map(with_floor, (clip.smallest, FAINTEST))), np.inf)

@@ -1,4 +1,4 @@
-"""Post-processing tuned on validation images, as far as their number bears it out."""
+"""Tuning post-processing on validation images, as far as their number justifies."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def tune(
     probabilities: Array,
     hottest: float = TEMPERATURES[1],
 ) -> PostProcessing:
-    """The post-processing that scores best on these validation images, as far as their number bears it out.
+    """Tune the post-processing on these validation images, as far as their number justifies.
 
-    hottest: the highest temperature; 1 where it is for the mean of several models and was tuned on single ones: a mean
-        is less sure than any of them already.
+    hottest: the highest temperature; 1 where it is tuned on single models for the mean of several, because a mean is
+        already less confident than each of them.
     """
     start, metric = untuned(competition, classes), competition.scoring
 
@@ -41,27 +41,27 @@ def tune(
 
     if isinstance(start, Clip) and metric.tuned == "temperature":
         return tune_clip(start, worth, probabilities, hottest)
-    # Of a score of one's own nobody knows what it is a mean of.
+    # The fast way needs a mean over rows, which a custom score may not be.
     if metric.tuned == "each tag" and metric.beta and metric.is_named:
         return _tune_mean_f(cast(Thresholds, start), metric.beta, targets, probabilities)
     if isinstance(start, CutPoints):
         return _tune_cuts(start, _remembered(worth), probabilities)
     candidates = CANDIDATE_THRESHOLDS.tolist()
     if isinstance(start, Thresholds):
-        # The same for all tags is best where the hits of all are counted together.
+        # One threshold for all tags is best where the hits of all tags are counted together.
         worth, alike = _remembered(worth), (Thresholds((one,) * len(classes)) for one in candidates)
         start = surest(start, alike, worth, probabilities)
-        if metric.tuned == "each tag":  # 32 scores a tag, and a few for each gain
+        if metric.tuned == "each tag":  # 32 scores per tag, and a few more for each gain
             start = _one_by_one(start, "thresholds", lambda *_: candidates, worth, probabilities)
         return start
     if metric.tuned == "rounding":
-        # What is sure counts most: a probability is made 1 above the threshold, else 0.
+        # The metric rewards confidence: probabilities above the threshold become 1, the others 0.
         return surest(start, (Thresholds((1 - one, one)) for one in candidates), worth, probabilities)
     return start
 
 
 def _remembered(worth: Callable[..., float]) -> Callable[..., float]:
-    """The same, computed once for equal decisions: of few rows most candidates make equal ones, and it may be slow."""
+    """Cache a slow score by its decisions: with few rows most candidates make the same ones."""
     known: dict[bytes, float] = {}
 
     def known_or_new(made: Array, rows: Array | slice = slice(None)) -> float:
@@ -82,7 +82,7 @@ def _one_by_one(
     probabilities: Array,
     rounds: int = 1,
 ) -> Decided:
-    """Each of a field's numbers moved in turn to the surest of its candidates, those given for its place."""
+    """Move each of a field's numbers in turn to the surest of the candidates for its place."""
     for place in [*range(len(getattr(start, field)))] * rounds:
         before, after = getattr(start, field)[:place], getattr(start, field)[place + 1 :]
         fields: list[dict[str, Any]] = [{field: (*before, float(one), *after)} for one in candidates(start, place)]
@@ -97,17 +97,17 @@ def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Arr
         bounds = (min(now.grades), *now.cuts, max(now.grades))
         low, high = bounds[place], bounds[place + 2]
         inside = expected[(expected > low) & (expected < high)]
-        # Even steps, and as many images to each: rare classes have few images, and expected grades far from theirs.
+        # Even steps, and steps with equal numbers of images: rare classes' few images have distant expected grades.
         steps = np.linspace(low, high, len(CANDIDATE_THRESHOLDS) // 2 + 2)[1:-1]
         shares = np.quantile(inside, np.linspace(0, 1, len(steps) + 2)[1:-1]) if len(inside) else []
         return np.unique([*steps, *shares])
 
-    # A single cut has no others to follow.
+    # A single cut needs one round, as no other cut moves.
     return _one_by_one(start, "cuts", candidates, worth, probabilities, rounds=min(ROUNDS, len(start.cuts)))
 
 
 def _tune_mean_f(start: Thresholds, beta: float, targets: Array, probabilities: Array) -> Thresholds:
-    """As `_one_by_one`, for the mean over rows of F-beta: a candidate costs (N,) whatever the number of tags."""
+    """A faster `_one_by_one` for the mean over rows of F-beta: a candidate costs (N,), whatever the number of tags."""
     thresholds = np.array(start.thresholds)
     tags = (probabilities > thresholds).astype(np.int64)
     true, hits, given = targets.sum(axis=1), (targets * tags).sum(axis=1), tags.sum(axis=1)
@@ -128,8 +128,8 @@ def _tune_mean_f(start: Thresholds, beta: float, targets: Array, probabilities: 
 
 
 def _f_of_rows(true: Array, hits: Array, given: Array, beta: float) -> Array:
-    """F-beta of each row (N,) from its counts of tags: those true, those given, and the hits among them.
+    """F-beta of each row (N,) from its numbers of true tags, given tags, and hits.
 
-    A row without tags in truth and prediction scores 0, as scikit-learn has it here.
+    A row without true and given tags scores 0, as in scikit-learn with `zero_division=0`.
     """
     return (1 + beta**2) * hits / np.maximum(beta**2 * true + given, 1)

@@ -1,4 +1,4 @@
-"""How uncertain scores and decisions are, by the validation rows that they were tuned on."""
+"""The uncertainty of scores and tuned decisions, from the validation rows."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from comp.submission.tuning import tune
 
 Array = npt.NDArray[Any]
 
-# Rows of which a standard error says something.
+# The fewest rows for a standard error.
 FEWEST = 3
-# Blocks for a number that is asked for once: its error is then known to 5 %.
+# Jackknife blocks for a single number: its error is then known to 5 %.
 FINE = 200
-# A decision is tuned anew without each block of rows where there are no more probabilities: it takes seconds, but
-# thousands of scores, which of one's own may take minutes.
+# The most probabilities for which a decision is tuned again without each block of rows, within seconds. It takes
+# thousands of scores, for which a custom metric may need minutes.
 TUNED_AGAIN = 50_000
-# A gain of fewer standard errors may be chance.
+# A gain of fewer standard errors than this may be chance.
 SURE = 2.0
 
 
 def standard_errors(
     competition: Competition, classes: Sequence[str], targets: Array, predictions: Array, postprocessing: PostProcessing
 ) -> dict[str, Any]:
-    """Of the score ``tuned``, of its ``gain`` over untuned post-processing, and of what was tuned.
+    """The standard errors of the ``tuned`` score, of its ``gain`` over untuned post-processing, and of what was tuned.
 
-    The jackknife's over 20 blocks of rows (Efron and Stein 1981, 10.1214/aos/1176345462). Thresholds and cuts: how much
-    they vary when tuned without each block, but not for a metric of one's own; a temperature: how far the right one may
-    lie from it. Empty where there are too few rows to tell, or where the metric can't score some of them.
+    By the jackknife over 20 blocks of rows (Efron and Stein 1981, 10.1214/aos/1176345462). For thresholds and cuts:
+    their variation when tuned without each block, except for a custom metric; for a temperature: its likely distance
+    from the right one. Empty where there are too few rows, or where the metric can't score some of them.
     """
     rows, metric = len(targets), competition.scoring
     if rows < FEWEST:
@@ -58,7 +58,7 @@ def standard_errors(
             postprocessing, lambda made, some: metric.worth(targets[some], made[some], classes), predictions
         )
         found["temperature"] = postprocessing.temperature * spread(error)
-    # Where probabilities may also be left as they are, some blocks have no threshold.
+    # Where tuning may also choose no threshold, some blocks have none.
     again = type(start) is type(postprocessing) and predictions.size <= TUNED_AGAIN and metric.is_named
     if again and isinstance(postprocessing, Thresholds | CutPoints):
         name = "thresholds" if isinstance(postprocessing, Thresholds) else "cuts"
@@ -71,7 +71,7 @@ def standard_errors(
 def gain(
     metric: Metric, targets: Array, now: Array, before: Array, classes: Sequence[str], blocks: int = FINE
 ) -> tuple[float, float]:
-    """How much better post-processed predictions of some rows score than others of them, and its standard error."""
+    """The gain in score of post-processed predictions over others of the same rows, and its standard error."""
 
     def gained(some: Array | slice) -> float:
         after, start = (metric.worth(targets[some], made[some], classes) for made in (now, before))
@@ -81,9 +81,9 @@ def gain(
 
 
 def doubt(scores: Mapping[str, Any]) -> str | None:
-    """A sentence where the rows that validate are too few to say more than noise of what was tuned; else None."""
+    """A sentence where the gain of post-processing may be noise; else None."""
     errors = scores.get("standard_errors") or {}
-    # What changes nothing was not decided by these rows.
+    # Without a gain, there is nothing to doubt.
     if not errors.get("gained") or errors["gained"] > SURE * errors["gain"]:
         return None
     return (
@@ -95,7 +95,7 @@ def doubt(scores: Mapping[str, Any]) -> str | None:
 
 
 def in_words(errors: Mapping[str, Any]) -> str:
-    """The standard errors of what was tuned: ``temperature ± 0.04``; empty where none is known."""
+    """The standard errors of what was tuned, in words; empty where none is known."""
     if "temperature" in errors:
         return f"the temperature is known to ± {errors['temperature']:.2f}"
     for name in ("thresholds", "cuts"):

@@ -1,4 +1,4 @@
-"""A declaration with nothing special about it, whose fields tests exchange."""
+"""A plain declaration, whose fields tests replace."""
 
 from types import SimpleNamespace
 
@@ -37,14 +37,14 @@ def declare(**fields):
 
 
 def scored_by(metric, target="single"):
-    """A competition of that metric, by its name or itself, and target, with the form that carries it."""
+    """A competition with this metric, given itself or by name, this target, and a form that fits."""
     takes = (METRICS[metric] if isinstance(metric, str) else metric).takes
     form = next(form for form in FORMS if form.takes == takes)
     return declare(labels=SimpleNamespace(target=target, read=print), submission=form, metric=metric)
 
 
 def drawn(form, rng, rows, classes):
-    """Predictions of the kind that a form takes; the first confident answer is none."""
+    """Random predictions of the form's kind; of confident answers, the first is none."""
     count, order = len(classes), rng.permuted(np.tile(np.arange(len(classes)), (rows, 1)), axis=1)
     if form.takes == "probabilities":
         return rng.dirichlet(np.ones(count), rows)

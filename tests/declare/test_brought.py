@@ -16,7 +16,7 @@ def power(of):
     return lambda step, steps: (1 - step / steps) ** of
 
 
-# Two on one line, so that only where they begin tells them apart.
+# Two lambdas on one line, so that only their columns tell them apart.
 PAIR = (lambda step, steps: 1.0, lambda step, steps: 1.0)
 
 

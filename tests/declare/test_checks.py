@@ -1,4 +1,4 @@
-"""Every field of every word is checked as its annotation says, and a mistake names the field and what was found."""
+"""Every field of every declaration is checked by its annotation; the error names the field and the value found."""
 
 import math
 import re
@@ -133,7 +133,7 @@ def test_a_wrong_field_is_named_with_what_was_found(name):
     for field, value in WRONG[name].items():
         with pytest.raises(DeclarationError, match=f"^{name}: `{field}` is .*, but it should be ") as error:
             word(name)(**{**RIGHT[name], field: value})
-        # Of a long mapping the keys are enough.
+        # A long mapping is shown by its keys.
         names = [repr(key) for key in value] if isinstance(value, dict) and len(repr(value)) > 200 else [repr(value)]
         assert all(re.sub(r" at 0x\w+", "", name) in str(error.value) for name in names)
 

@@ -1,4 +1,4 @@
-"""Columns of a table, joined to the images that they are of."""
+"""Columns of a CSV, joined to their images."""
 
 import pandas as pd
 import pytest

@@ -101,7 +101,7 @@ def test_an_unknown_name_is_told_the_known_ones_or_of_many_the_nearest_alone(tmp
         ("competition = Competition(", "SyntaxError"),
         ("import a_module_that_is_not_there", "ModuleNotFoundError"),
         ("1 / 0", "ZeroDivisionError"),
-        ("ProbabilityPerClas()", "`from comp import ProbabilityPerClass` brings what may be meant"),
+        ("ProbabilityPerClas()", "`from comp import ProbabilityPerClass` imports what may be meant"),
         ("raise SystemExit(3)", "SystemExit"),
         ("", "should set `competition = Competition"),
         ("competition = 'two-cats'", "should set `competition = Competition"),

@@ -28,7 +28,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 def as_csv(frame):
-    """As the grader gets it: written as the submission is, and every value read as text."""
+    """The table as the grader gets it: written like a submission, and read as text."""
     written = frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
     return pd.read_csv(StringIO(written), dtype=str, keep_default_na=False, skip_blank_lines=False)
 
@@ -84,7 +84,7 @@ def test_a_row_with_too_much_in_it_is_named(form, text):
 
 @pytest.mark.parametrize("form", [TagNames(), TopClasses(5), ClassWithConfidence()])
 def test_a_name_that_holds_the_separator_is_refused(form):
-    with pytest.raises(SubmissionError, match=f"{type(form).__name__}: `separator` is ' ', but 'blow down'"):
+    with pytest.raises(SubmissionError, match=f"{type(form).__name__}: `separator` is ' ', but the class 'blow down'"):
         form.encode(np.array([[1, 1, 0]]), ("blow", "down", "blow down"), ["tags"])
 
 

@@ -57,7 +57,7 @@ NUMBERS, GUESSED = np.array([[1.0, 10], [2, 20], [3, 60]]), np.array([[1.0, 12],
 COLUMNS = np.array([[1, 1, 0, 1], [0, 0, 1, 1]])
 OF_COLUMNS = np.array([[0.9, 0.2, 0.5, 0.3], [0.1, 0.4, 0.5, 0.8]])
 BY_HAND = {
-    # A class that doesn't occur; a sure mistake, at the smallest probability there is; tags, over all cells.
+    # A class that doesn't occur; a confident mistake, at the smallest probability; tags, over all cells.
     "log_loss": [
         ([2], [[0.5, 0.25, 0.25]], np.log(4)),
         ([0, 1], [[0.0, 1.0], [0.0, 1.0]], -np.log(np.finfo(float).eps) / 2),
@@ -68,7 +68,7 @@ BY_HAND = {
     "macro_f1": [([0, 1, 2, 2], [0, 1, 1, 2], (1 + 2 / 3 + 2 / 3) / 3)],
     # Found, missed, and in neither.
     "macro_f1_of_tags": [([[1, 1, 0], [0, 1, 0]], [[1, 0, 0], [1, 1, 0]], (2 / 3 + 2 / 3 + 0) / 3)],
-    # A tag too few, none at all, in both nothing.
+    # A tag too few, no tag, and no tag in either.
     "mean_f1": [([[1, 1], [1, 0], [0, 0]], [[1, 0], [0, 0], [0, 0]], 2 / 3 / 3)],
     # Recall counts more: a tag too many costs less than one too few.
     "mean_f2": [([[1, 1, 0]], [[1, 1, 1]], 5 * 2 / (4 * 2 + 3)), ([[1, 1, 0]], [[1, 0, 0]], 5 * 1 / (4 * 2 + 1))],
@@ -97,21 +97,21 @@ BY_HAND = {
         ([0, 1, 2], [[0.8, 0.1, 0.1], [0.1, 0.4, 0.5], [0.1, 0.5, 0.4]], (1 + 1 / 2 + 1 / 2) / 3),
         ([[1, 1], [0, 1]], [[0.2, 0.5], [0.7, 0.5]], 1 / 2),
     ],
-    # All or nothing of the area.
+    # The whole area or none of it.
     "pauc": [
         ([0, 1], [[0.6, 0.4], [0.1, 0.9]], 0.2),
         ([0, 1], [[0.1, 0.9], [0.6, 0.4]], 0),
         ([1, 1], OF_TWO[:2], None),
     ],
-    # The ones have .8 and .4 of 2 in all.
+    # The ones have .8 and .4, of 2 in total.
     "pf1": [([0, 1, 1, 0], OF_TWO, 2 * 1.2 / (2 + 2)), ([0, 0], OF_TWO[:2], 0)],
-    # Errors 2 and 2, of six numbers; of each column.
+    # Errors of 2 and 2 among six numbers; for each column.
     "rmse": [(NUMBERS, GUESSED, np.sqrt(8 / 6))],
     "mcrmse": [(NUMBERS, GUESSED, np.sqrt(4 / 3))],
     "mae": [(NUMBERS, GUESSED, 4 / 6)],
     # Around their means, 2 and 30, the squares are 2 and 1400.
     "r2": [(NUMBERS, GUESSED, ((1 - 4 / 2) + (1 - 4 / 1400)) / 2), (NUMBERS[:1], GUESSED[:1], None)],
-    # 2 apart once, where by chance it is (0+2+1+1)/4.
+    # One mistake of distance 2, against (0+2+1+1)/4 by chance.
     "linear_kappa": [([0, 1], [2, 1], 1 - (2 / 2) / ((2 + 1 + 1 + 0) / 4)), ([1, 1], [1, 1], None)],
     # Grade 3 doesn't occur; by chance (0 + 1 + 16 + 9) / 4.
     "quadratic_kappa": [

@@ -8,7 +8,7 @@ from comp import Recipe
 from comp.declare.competition import load_competition
 from comp.declare.source import source_of
 
-# Each module's file, below the folder that modules are imported from.
+# The modules' files, below the import folder.
 MODULES = {
     "common/__init__.py": "",
     "common/crops.py": "from . import sides\n",
@@ -29,7 +29,7 @@ def own(): ...
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """A folder that modules are imported from, which is not the competition's."""
+    """An import folder that isn't the competition's."""
     folder = tmp_path / "elsewhere"
     for name, text in MODULES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def declared(shades, elsewhere):
-    """Where a declaration lies that imports such modules, one of them in a function that nothing calls."""
+    """The path of a declaration that imports these modules, one of them in a function that nothing calls."""
     imports = "import installed\nfrom common.crops import sides\n\n\ndef read(path):\n    import late\n\n\n"
     source = shades.declaration.read_text().replace("metric=", "read=read, metric=")
     shades.declaration.write_text(imports + source)
@@ -57,7 +57,7 @@ def digests(declaration):
 
 
 def counting(declared, folder, names):
-    """Those of the files whose edit the declaration's source follows."""
+    """The files whose edits change the declaration's source."""
     counted, before = [], digests(declared)
     for name in names:
         (folder / name).parent.mkdir(exist_ok=True)

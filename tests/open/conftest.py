@@ -1,4 +1,4 @@
-"""Tiny competitions, each of a part that a declaration may choose or bring: from their files to a graded submission."""
+"""Tiny competitions, each for one choice or custom part of a declaration: from files to a graded submission."""
 
 import shutil
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tests.processes import killed_after, left_over, results
 
 
 def each(kinds, often):
-    """All of these; `make test` runs those that are run often, and `make test-reliability` the others."""
+    """Parameters of all kinds; `make test` runs those in `often`, `make test-reliability` the others."""
     each = ((kind, kind if isinstance(kind, tuple) else (kind,)) for kind in kinds)
     return [pytest.param(*values, marks=[] if kind in often else pytest.mark.full) for kind, values in each]
 
@@ -31,17 +31,17 @@ class Opened:
 
     @property
     def score(self):
-        """The local Kaggle's, against the hidden answers."""
+        """The local Kaggle's score, against the hidden answers."""
         return self.run.record("submitted")["score"]
 
     @property
     def page(self):
-        """The report, which a run does without where it can't be written."""
+        """The text of the report."""
         assert not self.run.has("no-report"), self.run.record("no-report")
         return self.run.report.read_text(encoding="utf-8")
 
     def resumes(self):
-        """Killed with SIGKILL halfway and begun again, it ends with the same bytes."""
+        """Kill the run with SIGKILL halfway and resume it; it must end with the same bytes."""
         again = Workspace(self.workspace.folder.parent / "again")
         shutil.copytree(self.workspace.folder / "data", again.folder / "data")
         halfway = max(1, len((self.run.folder / "history.csv").read_text().splitlines()) // 2)
@@ -55,7 +55,7 @@ class Opened:
 
 @pytest.fixture
 def opened(serving, workspace):
-    """Runs a made competition by the real runner, from the local Kaggle's files to its score: `opened(made)`.
+    """Run a made competition by the real runner, from the local Kaggle's files to its score: `opened(made)`.
 
     settings: as ``--set`` takes them.
     """
@@ -71,9 +71,9 @@ def opened(serving, workspace):
 
 @pytest.fixture
 def tiny(make):
-    """Starts a competition called ``shades`` with these fields, and those of its recipe: `tiny(FIELDS, RECIPE)`.
+    """Start a competition called ``shades`` with these fields and recipe fields: `tiny(FIELDS, RECIPE)`.
 
-    before: what its declaration begins with. Its files: ``image`` and ``text`` of what this gives, and ``answers``,
-    which nobody can download.
+    before: the beginning of its declaration. The result writes its files: ``image``, ``text``, and ``answers``, which
+    can't be downloaded.
     """
     return lambda fields, recipe, before="": make(declaring(fields, f'tta="none", {recipe}', before=before))

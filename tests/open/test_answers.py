@@ -1,4 +1,4 @@
-"""Patients of several images, of which some show nothing: one answer each, from files to the leaderboard."""
+"""Patients with several images, some of which show nothing: one answer each, from files to the leaderboard."""
 
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ TRAIN, TEST = 24, 16  # patients
 
 @pytest.fixture
 def patients(tiny):
-    """Patients to learn from and to predict, of three images each: of the sick, two are red, else none."""
+    """Training and test patients with three images each: two are red for a sick patient, else none."""
 
     def made(layout, combine):
         made = tiny(FIELDS.format(**layout, combine=combine), RECIPE, SICKEST)

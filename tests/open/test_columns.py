@@ -1,4 +1,4 @@
-"""Images that say nothing, beside columns that say all: age and site, from files to the leaderboard."""
+"""Images of noise beside columns that decide the class, age and site: from files to the leaderboard."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ RECIPES = {
 
 @pytest.fixture
 def moles(tiny):
-    """60 images of noise to learn from and 40 to predict; what is bad follows from age and site alone."""
+    """60 training and 40 test images of noise; only age and site decide what is bad."""
 
     def made(recipe=CACHED):
         made, rng = tiny(FIELDS, recipe), np.random.default_rng(0)

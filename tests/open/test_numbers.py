@@ -1,4 +1,4 @@
-"""Numbers, soft labels and ordered grades: what is red in an image says how much of it there is."""
+"""Numbers, soft labels and ordered grades, all set by the amount of red in an image."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ NUMBERS = {"labels": ONE, "form": "Numbers()", "metric": '"rmse"', "loss": "''",
 SHARES = {**NUMBERS, "labels": COLOURS, "form": "ProbabilityPerClass()", "metric": '"log_loss"'}
 TAGS = {**SHARES, "metric": '"mean_columnwise_roc_auc"', "more": ", target='multi'"}
 GRADES = {**NUMBERS, "labels": GRADE, "form": "ClassName()", "metric": '"quadratic_kappa"'}
-# Of each: what the columns say of an image that is so red, from 0 to 1, and the worst score that is no chance.
+# For each kind: the columns' values for an image of this redness, from 0 to 1, and a score that chance can't reach.
 KINDS = {
     "several": ({**NUMBERS, "labels": SEVERAL}, "numbers", 8),
     "bounded": ({**NUMBERS, "more": ", bounds=(0, 100)", "loss": "'bce'"}, "number", 12),
@@ -68,7 +68,7 @@ def declared(tiny):
 
 @pytest.fixture
 def reds(declared):
-    """80 images to learn from, 30 to predict, each red to a share and green for the rest."""
+    """80 training and 30 test images, each with a red part and the rest green."""
 
     def made(kind):
         made = declared(kind)

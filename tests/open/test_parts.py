@@ -1,4 +1,4 @@
-"""How a network is trained and what is submitted, by names and by a competition's own: three colours, told apart."""
+"""Named and custom parts of training and submission, in a competition that tells three colours apart."""
 
 import pytest
 
@@ -74,7 +74,7 @@ STAGE = DECLARED.replace("8", "25")
 FUNCTIONS = """head=Head(two_layers, pooled=False), optimizer=radam, rate_rule=lowest, tta=whole_and_corner,
             stages=[Stage(size=16, train="head", cached=True, views=3, cycle_length=25, schedule=linear)],"""
 UNUSED = "no training image goes through"
-# Fields of its recipe, its form and metric, and the least score, which chance is well below.
+# Fields of the recipe, form and metric, and the least score, far above chance.
 KINDS = {
     "functions": (FUNCTIONS, 'submission=Numbered(), metric=Metric("nearly", "ranking", True, nearly_right)', 0.8),
     "a hidden layer, Lion, grades": (
@@ -104,7 +104,7 @@ GRADES = {"red": "0", "green": "4", "blue": "1"}
 
 @pytest.fixture
 def colours(shades):
-    """The competition of three colours with these fields; of grades, each colour is one."""
+    """The competition of three colours with these fields; for grades, each colour is a grade."""
 
     def declared(kind):
         of_recipe, decided, _ = KINDS[kind]

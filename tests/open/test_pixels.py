@@ -1,4 +1,4 @@
-"""Competitions whose files are no ordinary squares of RGB."""
+"""Competitions whose files aren't ordinary RGB squares."""
 
 import json
 import shutil
@@ -63,7 +63,7 @@ def raw(path, grey):
 
 
 def write(made, kind, part, rows):
-    """The files of one part; rows: the shade of each image by its name."""
+    """The files of the training or test part; rows: the shade of each image by its name."""
     place = made.files / part
     place.mkdir()
     values = {
@@ -74,7 +74,7 @@ def write(made, kind, part, rows):
         match kind:
             case "channels":
                 for number, channel in enumerate("abcd"):
-                    # Only the last channel tells.
+                    # Only the last channel differs.
                     raw(place / f"{name}_{channel}.raw", grey if channel == "d" else np.full_like(grey, 0.2 * number))
             case "function":
                 raw(place / f"{name}.raw", grey)
@@ -96,7 +96,7 @@ def write(made, kind, part, rows):
 
 
 def of_kind(tiny, kind):
-    """A competition of 45 images to learn from, and 15 to predict."""
+    """A competition with 45 training and 15 test images."""
     size = "(20, 32)" if kind == "rectangles" else "20"
     made = tiny(f'{FIELDS[kind]} submission=ClassName(), metric="accuracy"', RECIPE.replace("SIZE", size), OWN)
     shades = list(SHADES)
@@ -123,7 +123,7 @@ def test_it_is_trained_on_and_graded_and_resumed(tiny, opened, kind):
 
 
 def _judges_others_by_its_own_depth(opened):
-    """One brighter image to predict changes nothing for the others, where no training image is at hand."""
+    """One brighter test image doesn't change the others' predictions, where no training image is at hand."""
     run, data = opened.run, opened.workspace.data("shades")
     before = pd.read_parquet(run.predictions("test"))
     Image.fromarray(np.full((20, 24), 60_000, np.uint16)).save(data / "test" / "q1.tif")
@@ -150,7 +150,7 @@ def test_an_edited_reader_finds_nothing_that_it_did_not_make_and_its_competition
     second = opened(made)
     assert second.run.name != first.run.name
     assert facts_file(made.competition, workspace).read_bytes() != facts
-    # What is used again is touched.
+    # Using cached files again would touch them.
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     assert "in 5 channels" in second.run.log.read_text()
     assert second.run.record("config")["depth"]["channels"] == 5

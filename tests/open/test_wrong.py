@@ -1,4 +1,4 @@
-"""A part of one's own that is wrong ends in a sentence that names its field, before features are computed."""
+"""A wrong custom part ends in a sentence that names its field, before features are computed."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def metric(targets, classes):
 
 
 """
-# What of a declaration is wrong, and the words that name it.
+# Wrong parts of a declaration, and the words of their errors.
 OF_COMPETITION = {
     "metric=metric": "`metric` .*Metric\\(.*score=",
     'metric=Metric("own", "classes", True, lambda t, c: float("nan"))': "Metric 'own': `score` .*nan",
@@ -78,7 +78,7 @@ def declared(shades):
 
 @pytest.fixture(scope="module")
 def downloaded(tmp_path_factory):
-    """A workspace with the competition's files, which all of these read."""
+    """A workspace with the competition's files, for all these tests."""
     return Workspace(tmp_path_factory.mktemp("downloaded"))
 
 

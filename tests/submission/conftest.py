@@ -8,12 +8,12 @@ from tests.declare.conftest import scored_by
 
 
 def tuned_on(metric, targets, probabilities, target="single", classes=None, rows=None, **limits):
-    """The post-processing before any row is seen and tuned on the first rows; and what the score of the others gains.
+    """The post-processing untuned and tuned on the first rows, and the gain in score on the other rows.
 
-    rows: how many of them; without it all are tuned on, and scored.
+    rows: the number of the first rows; by default all rows are tuned on and scored.
     """
     competition, classes = scored_by(metric, target), classes or [str(one) for one in range(probabilities.shape[1])]
-    seen, others = slice(rows), slice(rows, None)  # of None all
+    seen, others = slice(rows), slice(rows, None)  # with None, all rows
     start = untuned(competition, classes)
     tuned = tune(competition, classes, targets[seen], probabilities[seen], **limits)
     score, sign = competition.scoring, 1 if competition.scoring.higher_is_better else -1
@@ -22,12 +22,12 @@ def tuned_on(metric, targets, probabilities, target="single", classes=None, rows
 
 
 def drawn_by(rng, probabilities):
-    """A class of each row by its probabilities (N, C)."""
+    """Draw a class for each row by its probabilities (N, C)."""
     return np.array([rng.choice(len(row), p=row) for row in probabilities])
 
 
 def of_two(rng, rows, *beta):
-    """Targets of two classes and the probabilities that they were drawn by, the second's of a beta distribution."""
+    """Targets of two classes and the probabilities that they were drawn by, the second's from a beta distribution."""
     second = rng.beta(*beta, rows)
     return (rng.uniform(size=rows) < second).astype(int), np.stack([1 - second, second], axis=1)
 
@@ -40,14 +40,14 @@ def mislabelled(rng, *, rows, classes, spread, wrong):
 
 
 def tags_drawn(rng, rows, tags, skill):
-    """Tags of every frequency, and probabilities that know about them as much as ``skill`` says."""
+    """Tags of every frequency, and probabilities that mix them with noise by ``skill``."""
     targets = (rng.uniform(size=(rows, tags)) < rng.uniform(0.02, 0.98, tags)).astype(np.int64)
     noise = rng.uniform(size=targets.shape)
     return targets, skill * targets + (1 - skill) * noise
 
 
 def graded(rng, rows):
-    """Grades 0 to 3, and probabilities whose expected grade is half of what it should be."""
+    """Grades 0 to 3, and probabilities whose expected grade is half the true one."""
     targets = rng.integers(4, size=rows)
     expected = (targets + rng.normal(0, 0.5, rows)).clip(0, 3) / 2
     below = np.floor(expected).astype(int)
@@ -58,7 +58,7 @@ def graded(rng, rows):
 
 
 def counted(metric):
-    """The metric as one of one's own, with a list that each of its scores adds to."""
+    """The metric as a custom one, with a list that grows by one with each score."""
     calls = []
 
     def score(*given):

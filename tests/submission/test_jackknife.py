@@ -15,7 +15,7 @@ from tests.submission.conftest import counted, graded, tags_drawn
 
 
 def share_right(right, wrong):
-    """What scores some of so many rows that are right, and so many that are wrong, by their share; and how many."""
+    """A function that scores rows by their share of right ones, and the number of rows."""
     rows = np.arange(right + wrong) < right
     return lambda some: rows[some].mean(), right + wrong
 
@@ -55,7 +55,7 @@ def test_what_is_tuned_is_the_surest_of_all_candidates_with_fewer_scores(seed, r
         targets, probabilities = targets % 2, np.c_[1 - probabilities[:, 0], probabilities[:, 0]]
 
     def surest(start, candidates, worth, probabilities):
-        """Every candidate's gain and its jackknife, of all blocks."""
+        """Compute every candidate's gain and its jackknife over all blocks."""
 
         def gain(candidate, rows=slice(None)):
             return worth(candidate(probabilities), rows) - worth(start(probabilities), rows)

@@ -1,4 +1,4 @@
-"""Forms whose ids name an image and a column, and forms of one's own."""
+"""Forms whose ids name an image and a column, and custom forms."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ CLASSES = ("cat", "dog", "fish")
 
 
 class ClassAndId:
-    """A form of one's own, whose ids name a class and an image."""
+    """A custom form whose ids name a class and an image."""
 
     takes, targets = "probabilities", ("single",)
 

@@ -35,7 +35,7 @@ def test_predictions_are_postprocessed_as_a_table_by_id_and_class_in_any_order()
 
     tags = postprocessed(replace(PLANET, postprocess=highest_of_patient), IDS, CLASSES, PREDICTIONS)
     assert np.array_equal(tags, [[0.5, 0.75], [0.5, 0.5], [0.5, 0.75]])
-    # Of one class per image they sum to one again.
+    # With one class per image, probabilities sum to one again.
     classes = postprocessed(replace(DIGITS, postprocess=highest_of_patient), IDS, CLASSES, PREDICTIONS)
     assert np.allclose(classes, [[0.4, 0.6], [0.5, 0.5], [0.4, 0.6]])
 

@@ -47,13 +47,13 @@ RIGHT, WRONG, SURE, UNSURE, HARDLY = np.log([[0.6, 0.4], [0.1, 0.9], [0.9, 0.1],
     [
         # The first row's plain view is wrong.
         ([(UNSURE, SURE), (SURE, SURE)], 2, (0.5, 1.0, 1.0), True, "0.50000 plain, 1.00000 with TTA, "),
-        # Two snapshots of two views each, whose plain ones are right; and these alone.
-        ([(RIGHT, WRONG, RIGHT, WRONG)] * 3, 2, (1.0, 0.0, 1.0), False, "TTA loses on them, so it is not used"),
+        # Two snapshots of two views each, whose plain views are right; and the plain views alone.
+        ([(RIGHT, WRONG, RIGHT, WRONG)] * 3, 2, (1.0, 0.0, 1.0), False, "TTA scores worse, so it is not used"),
         ([(RIGHT, RIGHT)] * 3, 1, (1.0, 1.0, 1.0), True, "on 3 images"),
-        # Of forty images views cost ten, and save nine.
+        # Of forty images, TTA spoils ten and corrects nine.
         (
             [(RIGHT, WRONG)] * 10 + [(HARDLY, SURE)] * 9 + [(RIGHT, RIGHT)] * 21,
-            *(2, (31 / 40, 30 / 40, 30 / 40), True, "TTA loses on them, but by less than chance may"),
+            *(2, (31 / 40, 30 / 40, 30 / 40), True, "TTA scores worse, but the difference is within chance"),
         ),
     ],
 )
@@ -65,12 +65,12 @@ def test_plain_augmented_and_tuned_scores_are_told_apart_and_views_that_lose_not
     assert record["tta_used"] == used
     assert (record["metric"], record["higher_is_better"], record["rows"]) == ("accuracy", True, len(rows))
     assert said in describe(record)
-    assert ("TTA loses" in describe(record)) == ("TTA loses" in said) == record["tta_loses"]
+    assert ("TTA scores worse" in describe(record)) == ("TTA scores worse" in said) == record["tta_loses"]
 
 
 def test_a_temperature_far_below_one_is_said_to_be_under_confident():
     rows = np.arange(400) % 20
-    # One of twenty is wrong, where two of five would be at these probabilities.
+    # One of twenty is wrong, but these probabilities expect two of five.
     logits = np.where((rows > 0)[:, None], np.log([0.6, 0.4]), np.log([0.4, 0.6]))[:, None]
     _, record = tune_on_logits(BREEDS, Outputs("softmax", 2), "ab", np.zeros(400, int), logits)
     assert record["postprocessing"]["temperature"] < 0.6
@@ -136,7 +136,7 @@ def test_a_metric_of_one_s_own_that_is_no_number_is_named_and_not_recorded():
     assert "tuned" not in tune_on_predictions(own, "ab", np.zeros(0, int), predictions[:0])[1]
     with np.errstate(all="ignore"), pytest.raises(DeclarationError, match="Metric 'own': `score` returns inf"):
         tune_on_predictions(own, "ab", np.array([0, 1, 1, 0]), predictions)
-    # Those by name may be undefined, as an area with one class is.
+    # Named metrics may be undefined, like an area with one class.
     undefined = replace(BREEDS, metric="roc_auc")
     assert np.isnan(tune_on_predictions(undefined, "ab", np.zeros(4, int), predictions)[1]["tuned"])
 

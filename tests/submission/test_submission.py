@@ -56,7 +56,6 @@ EVERY_FORM = pytest.mark.parametrize("kind", FORMS)
 
 
 def declared(kind, metric=None):
-    """A competition with submissions of a kind."""
     form, target, _, _ = FORMS[kind]
     metric = metric or dict(reversed(GRADED))[kind]
     return declare(labels=Folders("train") if target == "single" else TAGS, submission=form, metric=metric)
@@ -76,7 +75,6 @@ def built(kind, ids, predictions, sample):
 
 
 def build(kind, ids, predictions, sample):
-    """As a table."""
     return pd.concat(built(kind, ids, predictions, sample).blocks())
 
 
@@ -151,7 +149,7 @@ def test_an_id_that_has_not_one_prediction_is_named(kind):
     ):
         with pytest.raises(SubmissionError, match=said):
             build(kind, predicted, predictions_of(kind, 3), sample_of(asked, FORMS[kind][3]))
-    # What the sample does not ask for is left out.
+    # Predictions that the sample submission doesn't ask for are left out.
     whole = build(kind, ["0", "1", "2"], predictions_of(kind, 3), sample_of(["2", "0"], FORMS[kind][3]))
     assert list(whole["id"]) == ["2", "0"]
 
@@ -178,7 +176,7 @@ def empty_value(frame):
     return frame.astype(object).assign(**{frame.columns[-1]: [*frame[frame.columns[-1]][:-1], "?"]})
 
 
-# By what is wrong with a submission of four rows.
+# Submissions of four rows, by what is wrong with them.
 OTHER_ROWS = {
     "a row less": lambda frame: frame.drop(index=2),
     "a row twice": lambda frame: pd.concat([frame, frame.iloc[[1]]], ignore_index=True),
@@ -242,7 +240,7 @@ def answers_of(kind, truth):
 def test_a_grade_is_the_metric_of_the_predictions_in_any_order_of_rows(kind, name, seed, tmp_path_factory):
     _, target, classes, columns = FORMS[kind]
     rng, metric, rows = np.random.default_rng(seed), METRICS[name], 30
-    # Every class occurs, so that the classes a grader finds are those of the data.
+    # Every class occurs, so that the grader finds the same classes as the data.
     places = np.r_[np.arange(len(classes)), rng.integers(len(classes), size=rows - len(classes))]
     truth = places
     if target == "multi":

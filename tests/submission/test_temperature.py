@@ -9,7 +9,7 @@ from tests.submission.conftest import drawn_by, mislabelled, tuned_on
 @pytest.mark.parametrize("target", ["single", "multi"])
 @pytest.mark.parametrize("temperature", [0.7, 1.0, 1.5])
 def test_the_temperature_makes_a_model_as_sure_as_it_is_right(target, temperature):
-    """Labels drawn from the tempered probabilities: those are the right ones, and new rows gain by them as well."""
+    """Labels drawn from the tempered probabilities, which are therefore right, and better on new rows as well."""
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet([0.5] * 3, 4000)
     right = Clip(1e-7, temperature, sums_to_one=target == "single")(probabilities)
@@ -31,7 +31,7 @@ def test_few_rows_move_the_temperature_of_right_probabilities_little():
 
 
 def test_labels_that_are_rarely_wrong_cost_less_by_what_a_few_rows_tune_than_by_those_rows_best_temperature():
-    """One label in fifty is any class: whether a few rows have such a label decides what suits them best."""
+    """One label in fifty is random: for few rows, the best temperature depends on whether they have such a label."""
     rng, lost = np.random.default_rng(0), []
     for _ in range(12):
         targets, probabilities = mislabelled(rng, rows=2000, classes=5, spread=0.02, wrong=0.02)
@@ -57,7 +57,7 @@ def test_a_model_too_sure_has_a_temperature_above_one_which_a_mean_of_models_nev
 
 
 def test_a_mistake_near_the_floor_keeps_no_temperature_from_being_found():
-    """One label in twenty is any class, and the logits are 1.6 times too large."""
+    """One label in twenty is random, and the logits are 1.6 times too large."""
     rng, temperatures = np.random.default_rng(0), []
     for _ in range(10):
         targets, right = mislabelled(rng, rows=300, classes=5, spread=0.3, wrong=0.05)

@@ -47,7 +47,7 @@ def test_what_is_tuned_never_scores_worse_on_the_tuning_rows(seed, rows, classes
 
 @pytest.mark.parametrize(("name", "share"), [("mean_f1", 1 / 2), ("mean_f2", 7 / 29)])
 def test_where_probabilities_are_noise_thresholds_stay_where_they_were(name, share):
-    # Two sure tags, and one that is as common as makes it worth nothing to name it: any threshold is as good.
+    # Two certain tags, and one so common that naming it is worth nothing: any threshold is as good.
     moved = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -88,7 +88,7 @@ def test_tuned_thresholds_are_those_of_counting_every_row_anew(seed, name):
 
 
 class Counted(np.ndarray):
-    """Counts the values that ufuncs read of it and of what is made of it."""
+    """Count the values that ufuncs read from the array and from arrays made of it."""
 
     read = 0
 
@@ -113,7 +113,7 @@ def test_tuning_thresholds_reads_twice_as_much_for_twice_as_many_tags():
 
 @pytest.mark.parametrize("name", ["f1", "balanced_accuracy", "macro_f1", "mine"])
 def test_of_two_classes_the_threshold_follows_the_metric(name):
-    """One in ten is of the second class, and its probability is right: accuracies aside, a half is too much for it."""
+    """One row in ten has the second class, with a right probability: a half is too high, except for an accuracy."""
     own = Metric("mine", "classes", True, lambda targets, chosen: METRICS["f1"](targets, chosen))
     rng, metric = np.random.default_rng(0), own if name == "mine" else name
     targets, probabilities = of_two(rng, 6000, 0.5, 4.5)
@@ -170,7 +170,7 @@ def macro_f1(targets, tags):
 
 @pytest.mark.parametrize("beta", [None, 1])
 def test_each_tag_s_threshold_follows_a_score_of_one_s_own(beta):
-    """Rare and frequent tags, whose probabilities are right: the rarer, the lower is the best threshold of its F1."""
+    """Rare and frequent tags with right probabilities: the rarer a tag, the lower its best threshold for F1."""
     rng = np.random.default_rng(0)
     probabilities = rng.beta(1, [1.5, 8, 30], (6000, 3))
     targets = (rng.uniform(size=probabilities.shape) < probabilities).astype(int)

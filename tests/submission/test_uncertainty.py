@@ -15,7 +15,7 @@ BREEDS, PLANET, DIGITS = (
 
 
 def drawn(rows, seed=0, temperature=1.5):
-    """Targets, and probabilities (N, 3) that are too sure of them by a temperature."""
+    """Targets, and probabilities (N, 3) that are over-confident by a temperature."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (rows, 3))
     true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -25,7 +25,7 @@ def drawn(rows, seed=0, temperature=1.5):
 
 
 def test_the_right_temperature_lies_as_far_from_the_one_that_is_taken_as_is_said():
-    """Where models need temperatures as far from 1 as is supposed."""
+    """Temperatures drawn from the assumed distribution."""
     off, told = [], []
     for seed, right in enumerate(np.exp(np.random.default_rng(0).normal(0, 0.2, 60))):
         targets, predictions = drawn(40, seed, right)

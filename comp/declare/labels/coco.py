@@ -25,10 +25,10 @@ CATEGORY_ID, CATEGORY_NAME = ("id", "category_id"), ("name", "scientificName")
 
 
 class Annotated(NamedTuple):
-    """What such a JSON says, ids and names as text.
+    """The contents of such a JSON, with ids and names as text.
 
-    files: of the images, by their ids. categories: the ids of each annotated image's. names: of the categories by ids.
-    images: all that is said of each, as it is there, by their ids.
+    files: the images' files by image id. categories: the category ids of each annotated image, by image id. names: the
+    categories' names by their ids. images: the images' entries as they are in the JSON, by image id.
     """
 
     files: Mapping[str, str]
@@ -37,19 +37,19 @@ class Annotated(NamedTuple):
     images: Mapping[str, Mapping[str, Any]]
 
     def value(self, image: str, key: str) -> str:
-        """What is said of an image, as text; empty if nothing is."""
+        """A value of an image's entry, as text; empty if there is none."""
         found = self.images.get(image, {}).get(key)
         return "" if found is None else str(found)
 
 
 @dataclass(frozen=True)
 class Coco(Declared):
-    """Labels in a JSON of ``images``, ``annotations`` and ``categories``, as COCO's, or in a list of annotations.
+    """Labels in a JSON of ``images``, ``annotations`` and ``categories``, like COCO's, or in a list of annotations.
 
-    json: the file, relative to the competition's data folder. folder: of the images.
+    json: the file, relative to the competition's data folder. folder: the images' folder.
     target: ``single`` where an image has one category, ``multi`` where it may have several.
-    classes: whether they are called by the ``name`` of their category, or by its ``id``.
-    group: the key of ``images`` whose value says which of them are never on both sides of a split, like ``location``.
+    classes: whether a class is named by its category's ``name`` or ``id``.
+    group: a key of ``images``, like ``location``: images that share its value are never on both sides of a split.
     """
 
     json: str
@@ -80,13 +80,12 @@ class Coco(Declared):
 
 @dataclass(frozen=True)
 class CocoImages(Declared):
-    """The images to predict, by the ids that the ``images`` of such a JSON give them; json, folder: as `Coco`'s."""
+    """Test images, with their ids from the ``images`` of such a JSON; json, folder: as in `Coco`."""
 
     json: str
     folder: str
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """The table of the test images: ``id`` and ``path``."""
         path = folder / self.json
         said = annotated(path)
         ids = list(said.files)
@@ -94,7 +93,7 @@ class CocoImages(Declared):
 
 
 def _paths_of(said: Annotated, images: Sequence[str], path: Path, root: Path, place: str) -> list[str]:
-    """The file of each image; raises DataError for one that isn't there."""
+    """The file of each image; raises DataError for a missing one."""
     folder = root / place
     known = Names(images_below(folder), roots=(folder, root))
     there, found = set(known.paths), []
@@ -102,13 +101,13 @@ def _paths_of(said: Annotated, images: Sequence[str], path: Path, root: Path, pl
     for name, direct in zip(names, placed(folder, names), strict=True):
         file = direct if direct in there else known.find(name)
         if file is None:
-            raise DataError(f"{path} names the image {name!r}, which {folder} has not.")
+            raise DataError(f"{path} names the image {name!r}, which isn't in {folder}.")
         found.append(file)
     return found
 
 
 def annotated(path: Path) -> Annotated:
-    """What a JSON says of images; raises DataError for another one."""
+    """Read such a JSON; raises DataError for a JSON of another kind."""
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
         parts: Mapping[str, Any] = content
@@ -131,5 +130,5 @@ def annotated(path: Path) -> Annotated:
 
 
 def _of(one: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """The value of the first key that is there; raises KeyError without any."""
+    """The value of the first key that exists; raises KeyError where none does."""
     return str(one[next((key for key in keys if key in one), keys[0])])

@@ -1,4 +1,4 @@
-"""Images named in a CSV, and their labels: a column with the class or the tags, one for each class, or numbers."""
+"""Labels of images in a CSV: a column with the class or the tags, a column for each class, or numbers."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ONE_OR_MINUS = {"-1": False, "-1.0": False, "1": True, "1.0": True}
 
 
 def meant_by(values: pd.DataFrame) -> Mapping[str, bool]:
-    """What the values of the classes' columns mean: 1 is yes and 0 no, or -1 where none is 0."""
+    """The meaning of the values in classes' columns: 1 is yes and 0 no, or -1 is no where all are 1 or -1."""
     return ONE_OR_MINUS if values.isin(list(ONE_OR_MINUS)).all(axis=None) else ONE_OR_ZERO
 
 
 def tags_in(text: str, separator: str) -> set[str]:
-    """The tags of a value, whether it is a list as Python writes it or not."""
+    """The tags in a value, which may be a list in Python's syntax."""
     text = text.strip()
     is_list = text.startswith("[") and text.endswith("]")
     parts = (text[1:-1] if is_list else text).split(separator)
@@ -37,14 +37,14 @@ def tags_in(text: str, separator: str) -> set[str]:
 
 @dataclass(frozen=True)
 class CsvLabels(Rows):
-    """Labels in a CSV: a column that names the image, a column with its class or with its separated tags.
+    """Labels in a CSV: a column that names the image, and a column with its class or its separated tags.
 
-    Values are the text they are, but for spaces around them; a row that is there twice counts once.
+    Values are plain text, without spaces around them; a repeated row counts once.
 
-    label: the name of the column.
-    separator: what stands between tags; with it the target is ``multi``, without it ``single``. Brackets and quotes of
-        a list, as Python writes it, are left out; an image of several rows has the tags of all.
-    The others: see `Rows`.
+    label: the name of the column with the labels.
+    separator: what stands between tags: the target is ``multi`` with a separator, ``single`` without one. A list's
+        brackets and quotes, in Python's syntax, are left out; an image with several rows has the tags of all.
+    The other fields: see `Rows`.
     """
 
     label: str
@@ -67,10 +67,10 @@ class CsvLabels(Rows):
 
 @dataclass(frozen=True)
 class LongRows(Rows):
-    """Images with several values, each in a column or in a row of its own.
+    """Images with several values, each in its own column or row.
 
-    row: how ``image`` names image and value, like ``{id}_{class}``, where each value has a row; then the column
-        ``value`` has what else stands in the columns of these names.
+    row: where each value has a row, the pattern by which ``image`` names the image and the value, like
+        ``{id}_{class}``; the values are then in the column ``value``.
     """
 
     row: Literal[""] | RowName = field(default="", kw_only=True)
@@ -85,10 +85,10 @@ class LongRows(Rows):
 class CsvColumns(LongRows):
     """Labels in a CSV that has a column for each class (plant-pathology: ``healthy,rust,scab,…``).
 
-    labels: the names of these columns, which are those of the classes.
-    target: ``single`` where just one of them is 1 in every row and the others 0, or -1; ``multi`` where any number may
-        be 1; ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
-    The others: see `LongRows` and `Rows`.
+    labels: the names of these columns, which are the class names.
+    target: ``single`` where exactly one of them is 1 in every row and the others 0, or -1; ``multi`` where any number
+        may be 1; ``shares`` for soft labels, from 0 to 1, that sum to one, ``fractions`` where each stands alone.
+    The other fields: see `LongRows` and `Rows`.
     """
 
     labels: Annotated[Sequence[str], between(2), "a list of at least two columns"]
@@ -117,8 +117,8 @@ class CsvColumns(LongRows):
         chosen = [column for column, value in zip(self.labels, values, strict=True) if meant[value]]
         if self.target == "single" and len(chosen) != 1:
             raise DataError(
-                f"{self.csv} gives image {image!r} {len(chosen)} classes, but it should have one; say target='multi' "
-                "of CsvColumns where any number is right."
+                f"{self.csv} gives image {image!r} {len(chosen)} classes, but it should have one; give CsvColumns "
+                "target='multi' if an image may have any number."
             )
         return tuple(sorted(chosen))
 
@@ -127,10 +127,10 @@ class CsvColumns(LongRows):
 class CsvNumbers(LongRows):
     """Numbers in a CSV, one or several for each image: ``CsvNumbers("train.csv", "Id", ["Pawpularity"], folder=…)``.
 
-    values: the names of their columns.
-    bounds: the least and the most that any of them can be, ``(1, 100)``; without it what is seen, which is what a loss
-        that needs bounds (``bce``) has them from.
-    The others: see `LongRows` and `Rows`.
+    values: the names of the columns with numbers.
+    bounds: the least and the greatest possible number, ``(1, 100)``; without it, a loss that needs bounds (``bce``)
+        takes those of the training images.
+    The other fields: see `LongRows` and `Rows`.
     """
 
     values: Annotated[Sequence[str], between(1), "a list of at least one column"]
@@ -150,7 +150,7 @@ class CsvNumbers(LongRows):
 
 @dataclass(frozen=True)
 class CsvImages(Rows):
-    """The images to predict, each named in a row of a CSV: where a column says which answer an image belongs to.
+    """Test images named in the rows of a CSV, for example where a column says which answer an image belongs to.
 
     csv, image, folder, suffix, answer, where: see `Rows`. The folder may have images without a row.
     """
@@ -160,6 +160,5 @@ class CsvImages(Rows):
     incomplete: ClassVar[bool] = False  # type: ignore[misc]
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """The table of the test images, as `TestImages` gives it."""
         found = read_rows(self, folder, [])
         return found.table([""] * len(found.paths)).drop(columns="label")

@@ -1,4 +1,4 @@
-"""Reading a table of labels as the text it is: a CSV in any usual encoding and separator, zipped or not, or Parquet."""
+"""Reading tables as plain text: a CSV in any usual encoding and separator, gzipped or not, or Parquet."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pandas.io.parsers import TextFileReader
 
 
-# What the name of a table ends in.
 TABLE_SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 SEPARATORS = ",;\t|"
 SCANNED = 1 << 20  # bytes at a time
@@ -31,7 +30,7 @@ RowName = Annotated[
     Rule(lambda text: text.count("{id}") == text.count("{class}") == 1),
     "text with {id} and {class} in it, like '{id}_{class}'",
 ]
-# Before a record of a JSON list, and at its end.
+# The texts before a record of a JSON list, and at the list's end.
 NEXT, END = re.compile(r"\s*[\[,]\s*"), re.compile(r"\s*\[?\s*\]\s*\Z")
 Where = Annotated[
     Sequence[str], Rule(lambda value: len(value) != 1), "a column and its values, like ['split', 'train']"
@@ -46,9 +45,9 @@ UNICODE = (
 
 
 def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.DataFrame:
-    """A table with every value as the text it is (no NaN, no lost zeros); raises DataError for a missing column.
+    """Read a table with every value as plain text (no NaN, no lost zeros); raises DataError for a missing column.
 
-    spaced: spaces before values and around the columns' names are no part of them.
+    spaced: strip spaces before values and around the columns' names.
     """
     if path.suffix == ".parquet":
         return _read_parquet(path, columns)
@@ -58,13 +57,13 @@ def read_csv(path: Path, columns: Sequence[str] = (), *, spaced: bool = False) -
             frame = reader.read()
     table = _named(frame.iloc[1:], _names(path, frame, columns, spaced=spaced))
     table.attrs["notes"] = (
-        [f"{path.name} is no UTF-8, and read as Windows' text (cp1252)"] if dialect[0] == WINDOWS else []
+        [f"{path.name} isn't UTF-8, so it is read as Windows text (cp1252)"] if dialect[0] == WINDOWS else []
     )
     return table
 
 
 def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
-    """As `read_csv`, about so many values at a time, each row at its place in the index; at least one block."""
+    """Read as `read_csv` in blocks of about this many values, indexed by row number; yields at least one block."""
     with wrong_said(path), _reader(path, _dialect(path)) as reader:
         head = reader.get_chunk(1)
         names = _names(path, head)
@@ -78,12 +77,11 @@ def read_csv_in_blocks(path: Path, cells: int) -> Iterator[pd.DataFrame]:
 
 
 def trimmed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without spaces around the values."""
     return rows.apply(lambda column: column.str.strip())
 
 
 def chosen(rows: pd.DataFrame, where: Sequence[str], path: Path) -> pd.DataFrame:
-    """The rows that have the values in the column of ``where``; raises DataError where there are none."""
+    """The rows with one of the values in the column of ``where``; raises DataError where there are none."""
     found = rows[rows[where[0]].str.strip().isin(where[1:])] if where else rows
     if found.empty:
         which = f" with {' or '.join(map(repr, where[1:]))} in {where[0]!r}" if where else ""
@@ -92,7 +90,7 @@ def chosen(rows: pd.DataFrame, where: Sequence[str], path: Path) -> pd.DataFrame
 
 
 def records_in(path: Path) -> Iterator[dict[str, Any]]:
-    """The records of a JSON list, one after the other, however many; raises DataError for another JSON."""
+    """Yield the records of a JSON list of any length; raises DataError for other JSON."""
     decoder, place = json.JSONDecoder(), 0
     with wrong_said(path), path.open(encoding="utf-8-sig") as file:
         text = file.read(SCANNED)
@@ -110,11 +108,11 @@ def records_in(path: Path) -> Iterator[dict[str, Any]]:
             if is_list:
                 yield record
         if not is_list:
-            raise DataError(f"{path} is no list of records; write it as a CSV.")
+            raise DataError(f"{path} isn't a list of records; write it as a CSV.")
 
 
 def parts_of_rows(rows: pd.Series[str], pattern: str, classes: Sequence[str]) -> pd.DataFrame:
-    """The image and the class of rows that are named after both, in columns 0 and 1; raises DataError for another."""
+    """Split names of rows into image and class, columns 0 and 1; raises DataError for a name that doesn't fit."""
     before, after = pattern.split("{id}")
     either = "|".join(map(re.escape, sorted(classes, key=len, reverse=True)))
     named = "(.+)".join(re.escape(part).replace(r"\{class\}", f"({either})") for part in (before, after))
@@ -130,9 +128,9 @@ def parts_of_rows(rows: pd.Series[str], pattern: str, classes: Sequence[str]) ->
 def widened(
     rows: pd.DataFrame, column: str, pattern: str, classes: Sequence[str], value: str, beside: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """A row for each image, with a column for each class, of rows for each of both.
+    """Pivot rows for each image and class into a row per image with a column per class.
 
-    beside: columns that have one value for all rows of an image. Raises DataError where one hasn't.
+    beside: further columns, with one value for all rows of an image. Raises DataError where an image has several.
     """
     parts = parts_of_rows(rows[column].str.strip(), pattern, classes)
     wide = pivoted(rows, parts, classes, column, value)
@@ -145,7 +143,7 @@ def widened(
 
 
 def pivoted(rows: pd.DataFrame, parts: pd.DataFrame, classes: Sequence[str], column: str, value: str) -> pd.DataFrame:
-    """The same of rows whose image and class are in columns 0 and 1 of ``parts``."""
+    """Pivot rows whose image and class are in columns 0 and 1 of ``parts``; see `widened`."""
     parts = parts.assign(value=rows[value].str.strip()).drop_duplicates()
     if (doubled := parts.duplicated([0, 1])).any():
         first = rows.loc[parts.index[doubled][0], column]
@@ -156,9 +154,9 @@ def pivoted(rows: pd.DataFrame, parts: pd.DataFrame, classes: Sequence[str], col
 
 
 def read_ids(path: Path, column: str = "") -> tuple[tuple[str, ...], pd.Series[str]]:
-    """The names of a CSV's columns, and the values of one; what else is in its rows isn't looked at.
+    """The names of a CSV's columns, and the values of one column, without parsing the others.
 
-    column: the first, if it is empty. Raises DataError where there is none of that name.
+    column: the column's name; if empty, the first. Raises DataError where there is no such column.
     """
     with wrong_said(path):
         dialect = _dialect(path)
@@ -173,7 +171,7 @@ def read_ids(path: Path, column: str = "") -> tuple[tuple[str, ...], pd.Series[s
 def numbers_in(
     csv: str, rows: pd.DataFrame, columns: Sequence[str], bounds: Sequence[float] | None
 ) -> list[tuple[tuple[str, float], ...]]:
-    """The numbers of each row by the names of their columns. Raises DataError for what is none, or out of bounds."""
+    """The numbers of each row by column name. Raises DataError for a value that is no number or out of bounds."""
     import numpy as np
     import pandas as pd
 
@@ -191,7 +189,7 @@ def numbers_in(
 
 
 def as_shares(source: str, image: str, label: tuple[tuple[str, float], ...]) -> tuple[tuple[str, float], ...]:
-    """The same, summing to one but for what a float can't hold. Raises DataError for another sum."""
+    """Normalise shares that sum to one up to rounding. Raises DataError for another sum."""
     total = sum(value for _, value in label)
     if abs(total - 1) > ROUNDING:
         raise DataError(
@@ -204,8 +202,7 @@ def as_shares(source: str, image: str, label: tuple[tuple[str, float], ...]) -> 
 def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, only: int | None = None) -> TextFileReader:
     import pandas as pd
 
-    # With its names as a first row: pandas would rename a second column of a name, and take a first one without for the
-    # names of rows.
+    # The header is read as a row: pandas would rename repeated columns, and make an unnamed first one the index.
     return pd.read_csv(
         path,
         header=None,
@@ -220,7 +217,7 @@ def _reader(path: Path, dialect: tuple[str, str], *, spaced: bool = False, only:
 
 
 def _dialect(path: Path) -> tuple[str, str]:
-    """The encoding, Windows' where it is no Unicode, and the separator: the comma, unless the first row has none."""
+    """The encoding, cp1252 where it isn't Unicode, and the separator: the comma, unless the first row has none."""
     with _opened(path) as file:
         start = file.read(4)
     encoding = next((name for mark, name in UNICODE if start.startswith(mark)), "utf-8-sig")
@@ -255,7 +252,7 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _is_text(values: pd.Series[Any]) -> bool:
-    """Whether they are no bytes of images, by themselves or in records, as far as the first one tells."""
+    """Whether values, or the parts of records, aren't bytes of images, judged by the first one."""
     first = next(iter(values.dropna()), "")
     parts = first.values() if isinstance(first, dict) else [first]
     try:
@@ -267,7 +264,7 @@ def _is_text(values: pd.Series[Any]) -> bool:
 
 @contextmanager
 def wrong_said(path: Path) -> Iterator[None]:
-    """Raises DataError, which names the table, for what goes wrong in reading it."""
+    """Turn an error in reading a table into a DataError that names the table."""
     import pandas as pd
 
     kind = "Parquet" if path.suffix == ".parquet" else "a CSV"
@@ -282,18 +279,18 @@ def wrong_said(path: Path) -> Iterator[None]:
             f"{path} can't be read as {kind}: it is neither UTF-8 nor Windows' text; save it as UTF-8."
         ) from None
     except pd.errors.ParserError as error:
-        # As pandas' parser in C says it.
+        # The message of pandas' C parser.
         odd = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         why = " ".join(str(error).split())
         if odd:
-            why = f"line {odd[2]} has {odd[3]} values, and those before it {odd[1]}; quote what has a separator in it"
+            why = f"line {odd[2]} has {odd[3]} values, the lines before it {odd[1]}; quote values that have a separator"
         raise DataError(f"{path} can't be read as {kind}: {why}.") from None
     except (pd.errors.EmptyDataError, OSError, EOFError, ValueError) as error:
         raise DataError(f"{path} can't be read as {kind}: {' '.join(str(error).split())}.") from None
 
 
 def _names(path: Path, frame: pd.DataFrame, columns: Sequence[str] = (), *, spaced: bool = False) -> pd.Index[str]:
-    """Those in a first row; raises DataError for one that is missing or there twice."""
+    """The column names in a first row; raises DataError for one that is missing or repeated."""
     import pandas as pd
 
     first = frame.iloc[0].fillna("")
@@ -312,5 +309,5 @@ def _no_column(path: Path, column: str, names: pd.Index[str]) -> str:
 
 
 def _named(frame: pd.DataFrame, names: pd.Index[str]) -> pd.DataFrame:
-    """Rows after the first, which has the names, counted from 0."""
+    """Rows with column names and an index from 0; the row before them held the names."""
     return frame.fillna("").set_axis(frame.index - 1, axis=0).set_axis(names, axis=1)

@@ -1,4 +1,4 @@
-"""The images in folders, and what the names of files and folders say of them: labels, and ids of images to predict."""
+"""Images in folders: labels from the names of files and folders, and test images."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from comp.errors import DataError, counted
 if TYPE_CHECKING:
     import pandas as pd
 
-# Those of the kinds that are opened, as Pillow knows them: `comp.data.readers.FORMATS`.
+# Pillow's suffixes of the formats in `comp.data.readers.FORMATS`.
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
     | {".avif", ".avifs"}
     | {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".pbm", ".pgm", ".ppm", ".pnm", ".pfm"}
 )
-# Those that readers are for, by name.
+# Further suffixes, with the readers for them.
 READ_BY = {".dcm": "dicom", ".dicom": "dicom", ".npy": "npy"}
-# Of the ids that are asked for have an image, where not all do.
+# The smallest share of the sample submission's ids that must have an image.
 MOST = 0.9
 
 Suffix = Annotated[
     Literal[""] | Annotated[str, matching(r".*[.*].*")],
-    "empty, or have a dot in it, like '.jpg' or '_green.png', or a * for several images of an answer, like '/*.jpg'",
+    "empty, or text with a dot, like '.jpg' or '_green.png', or a * for several images of an answer, like '/*.jpg'",
 ]
 
 
@@ -39,9 +39,9 @@ Suffix = Annotated[
 class FileNames(Declared):
     """Labels in file names: ``FileNames("train/{label}.*.jpg")`` reads ``train/cat.0.jpg`` as a cat.
 
-    ``{label}`` stands for the class and ``{answer}``, where there is one, for what the image shows with others, both
-    the shortest text that fits, and ``*`` for anything else; none spans folders. The id is the name without its suffix
-    (``cat.0``). An image of the same suffix (``.*``: of any) in the folder that doesn't fit the pattern is an error.
+    ``{label}`` stands for the class, ``{answer}``, if given, for the answer that several images share, both as the
+    shortest text that fits, and ``*`` for anything else; none spans folders. The id is the name without its suffix
+    (``cat.0``). An image in the folder with the same suffix (any suffix for ``.*``) must fit the pattern.
     """
 
     pattern: str
@@ -68,8 +68,8 @@ class FileNames(Declared):
         matches = [regex.fullmatch(name) for name in names]
         if None in matches:
             raise DataError(
-                f"{paths[matches.index(None)]} has no label: its name doesn't fit the pattern {self.pattern!r}; mend "
-                "the pattern in competition.py or remove the file."
+                f"{paths[matches.index(None)]} has no label: its name doesn't fit the pattern {self.pattern!r}; "
+                "correct the pattern in competition.py or remove the file."
             )
         said = {part: [match[part] for match in matches if match] for part in regex.groupindex}
         ids = [PurePath(name).stem for name in names]
@@ -81,10 +81,10 @@ class FileNames(Declared):
 class Folders(Declared):
     """A folder per class: ``Folders("train")`` reads ``train/cat/0.jpg`` as a cat.
 
-    The id is the path below the folder, without its suffix (``cat/0``). suffix: what names end in; if it is empty, any
-    of IMAGE_SUFFIXES. without: the names of folders that are no classes, and no groups.
-    layout: the folders on the way to an image: ``{label}`` is called by the class, ``{group}`` by what its images
-        belong to, which is never on both sides of a split; others are called so in each, like ``{label}/images``.
+    The id is the path below the folder, without its suffix (``cat/0``). suffix: the ending of the images' names; if
+    empty, any of IMAGE_SUFFIXES. without: the names of folders that are neither classes nor groups.
+    layout: the folders on the way to an image: ``{label}`` is named after the class, ``{group}`` after a group of
+        images, never on both sides of a split; other parts are literal names, like ``{label}/images``.
     """
 
     folder: str
@@ -95,7 +95,7 @@ class Folders(Declared):
 
     @property
     def group(self) -> str | None:
-        """What images of one group have in common, in a word."""
+        """The property that images of one group share, in a word."""
         return "folder" if "{group}" in self.layout else None
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
@@ -132,7 +132,7 @@ class Folders(Declared):
         return table(notes, id=ids, path=paths, label=labels, group=groups if self.group else None)
 
     def _inside(self, place: Path, part: str) -> list[Path]:
-        """The folders in a folder that a part of the layout means. Raises DataError for an image beside them."""
+        """The folders inside a folder for a part of the layout. Raises DataError for an image beside them."""
         loose = [path for path in images_in(place, self.suffix)[1] if not os.path.isdir(path)]  # noqa: PTH112
         if loose:
             raise DataError(f"{loose[0]} has no label: it lies beside the folders in {place} and not in one.")
@@ -144,17 +144,17 @@ class Folders(Declared):
 
 @dataclass(frozen=True)
 class TestImages(Declared):
-    """Where the images to predict are. Their ids are the file names without suffix (``with_suffix``: with it).
+    """The test images in folders. Their ids are the file names without suffix (``with_suffix``: with it).
 
-    folder: one or several; where none has images right in it, those in all folders below are taken. Where the sample
-        submission calls an image otherwise, by its path or its number without zeros, it has that id.
+    folder: one or several; where none of them directly has images, those in all folders below are taken. Where the
+        sample submission names an image by its path or its number without leading zeros, this name is its id.
 
-    A suffix with ``*`` has several images for an answer: ``/*.png`` reads ``7/0.png`` and ``7/1.png`` as images of the
-    answer ``7``, and ``_*.png`` so ``7_0.png`` and ``7_1.png``.
+    A suffix with ``*`` gives an answer several images: ``/*.png`` reads ``7/0.png`` and ``7/1.png`` as images of the
+    answer ``7``, and ``_*.png`` does the same with ``7_0.png`` and ``7_1.png``.
 
-    hidden: the images come to light only where a notebook at Kaggle is graded; those that are asked for and not there
-        are predicted as images that can't be read are.
-    incomplete: some that are asked for, a tenth at most, have no image at all, and are predicted in the same way.
+    hidden: the test images appear only when a notebook at Kaggle is graded; until then, missing ones are predicted like
+        unreadable images.
+    incomplete: at most a tenth of the sample submission's ids have no image, and are predicted like unreadable images.
     """
 
     __test__: ClassVar[bool] = False
@@ -172,7 +172,7 @@ class TestImages(Declared):
         yield "folder", several, "one folder where `suffix` has a * for several images of an answer"
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """The table of the test images: ``id`` and ``path``, and ``answer`` where one has several."""
+        """The table of the test images: ``id`` and ``path``, and ``answer`` where an answer has several images."""
         if "*" in self.suffix:
             return table(**images_of_answers(folder / str(self.folder), self.suffix))
         places = [folder / place for place in ([self.folder] if isinstance(self.folder, str) else self.folder)]
@@ -195,9 +195,9 @@ class TestImages(Declared):
         return table(left_out(others, self.suffix), id=ids, path=paths)
 
     def with_missing(self, test: pd.DataFrame, asked: Sequence[str], folder: Path) -> pd.DataFrame:
-        """The table, as `read` gives it, with a row, whose path is no file, for each id asked for without an image.
+        """Return the table from `read` with a row for each asked id without an image; its path is no file.
 
-        Raises DataError where these are more than a few, and not hidden.
+        Raises DataError where more than a tenth are missing and the images aren't hidden.
         """
         known = set(test["answer" if "answer" in test else "id"])
         missing = [one for one in asked if one not in known] if self.hidden or self.incomplete else []
@@ -205,21 +205,21 @@ class TestImages(Declared):
             return test
         if not self.hidden and len(asked) - len(missing) < MOST * len(asked):
             raise DataError(
-                f"{len(missing)} of {len(asked)} ids that are asked for have no image in {self.folder}, the first "
+                f"{len(missing)} of the sample submission's {len(asked)} ids have no image in {self.folder}, the first "
                 f"{missing[0]!r}, which are too many to be missing; check `folder` and `suffix` of TestImages."
             )
         place = self.folder if isinstance(self.folder, str) else self.folder[0]
         paths = placed(folder / place, [f"{one}{self.suffix}" for one in missing])
         why = "are hidden, and not in" if self.hidden else f"are missing, the first {missing[0]!r}, in"
-        notes = [*test.attrs.get("notes", ()), f"{len(missing)} of {len(asked)} that are asked for {why} {self.folder}"]
+        notes = [*test.attrs.get("notes", ()), f"{len(missing)} of {len(asked)} test images {why} {self.folder}"]
         answers = [*test["answer"], *missing] if "answer" in test else None
         return table(notes, id=[*test["id"], *missing], path=[*test["path"], *paths], answer=answers)
 
 
 def images_below(folder: Path, suffix: str = "") -> Iterator[str]:
-    """The paths of all images in a folder and in those below it, in order; hidden ones are none.
+    """The paths of all images in a folder and its subfolders, in order, without hidden ones.
 
-    suffix: what their names end in; if it is empty, any of IMAGE_SUFFIXES.
+    suffix: the ending of their names; if empty, any of IMAGE_SUFFIXES.
     """
     wanted = suffix.lower() or tuple(IMAGE_SUFFIXES)
     for place, _, names in walked(folder):
@@ -227,9 +227,9 @@ def images_below(folder: Path, suffix: str = "") -> Iterator[str]:
 
 
 def walked(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Each folder in a folder, itself first, with the folders and files in it, in order and without hidden ones.
+    """Walk a folder like `os.walk`, in order and without hidden folders and files.
 
-    Links are followed, but no folder is entered twice, so a loop of them ends.
+    Links are followed, but no folder is entered twice, so a loop of links ends.
     """
     entered = set()
     for place, inside, names in os.walk(folder, followlinks=True):
@@ -242,12 +242,12 @@ def walked(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:
 
 
 def images_of_answers(folder: Path, suffix: str, depth: int = 0) -> dict[str, list[str]]:
-    """The images whose place in a folder is the name of an answer, the longest that fits, and then the suffix.
+    """The images whose paths in a folder are an answer's name, the longest that fits, followed by the suffix.
 
-    They are the columns of a table: ``id``, their places without suffix, ``path`` and ``answer``.
+    Returns the columns of a table: ``id``, the paths in the folder without suffix, ``path`` and ``answer``.
 
-    suffix: with ``*`` for anything within one name. depth: of the folders in an answer's name. Raises DataError where
-    there are none.
+    suffix: with ``*`` for anything within one name. depth: the number of folders in an answer's name. Raises DataError
+    where there are no such images.
     """
     regex = re.compile("(.+)" + "[^/]*".join(map(re.escape, suffix.split("*"))), re.DOTALL)
     places = sorted(
@@ -255,17 +255,17 @@ def images_of_answers(folder: Path, suffix: str, depth: int = 0) -> dict[str, li
     )
     matches = [match for place in places if "/." not in f"/{place}" and (match := regex.fullmatch(place))]
     if not matches:
-        raise DataError(f"{folder} holds no images that end in {suffix!r}; check it in competition.py.")
+        raise DataError(f"{folder} holds no images that end in {suffix!r}; check `suffix` in competition.py.")
     names = [match[0] for match in matches]
     ids = [name.removesuffix(PurePath(name).suffix) for name in names]
     return {"id": ids, "path": placed(folder, names), "answer": [match[1] for match in matches]}
 
 
 def images_in(folder: Path, suffix: str = "") -> tuple[list[str], list[str], list[str]]:
-    """The names and the paths of the images right in a folder, sorted, and the paths of those left out by the suffix.
+    """The sorted names and paths of the images directly in a folder, and the paths that the suffix leaves out.
 
-    suffix: what the names end in; if it is empty, any of IMAGE_SUFFIXES. Hidden files are none.
-    Raises DataError for a folder that isn't there.
+    suffix: the ending of the names; if empty, any of IMAGE_SUFFIXES. Hidden files are left out.
+    Raises DataError for a folder that doesn't exist.
     """
     if not folder.is_dir():
         raise DataError(
@@ -275,7 +275,7 @@ def images_in(folder: Path, suffix: str = "") -> tuple[list[str], list[str], lis
     wanted = suffix.lower() or any_image
     names: list[str] = []
     others: list[str] = []
-    for name in sorted(os.listdir(folder)):  # noqa: PTH208, a Path of each would take longer
+    for name in sorted(os.listdir(folder)):  # noqa: PTH208, Path objects would be slower
         small = name.lower()
         if small.endswith(wanted) and name[0] != ".":
             names.append(name)
@@ -285,26 +285,26 @@ def images_in(folder: Path, suffix: str = "") -> tuple[list[str], list[str], lis
 
 
 def _instead(folder: Path) -> str:
-    """What a folder without images of a suffix has, in words: how many files of others, and what these need."""
+    """The other files in a folder without images of a suffix, in words, and how to read them."""
     counts = Counter(path.suffix.lower() or "without a suffix" for path in folder.iterdir() if path.is_file())
     listed = ", ".join(f"{counted(count, 'file')} {suffix}" for suffix, count in counts.most_common(3))
     ordinary = next((suffix for suffix, _ in counts.most_common() if suffix in IMAGE_SUFFIXES), None)
-    need = f"for which `suffix` has to be {ordinary!r}" if ordinary else "which `read` has to be for"
+    need = f"which need `suffix` {ordinary!r}" if ordinary else "which need a `read` for them"
     return f" but {listed}, {need}" if listed else ""
 
 
 def left_out(others: Sequence[str], suffix: str) -> list[str]:
-    """A line that names the images that a suffix leaves out, by their paths, if there are any."""
+    """A note of the images that a suffix leaves out, if there are any."""
     if not others:
         return []
     said = counted(len(others), "image does", "images do")
-    return [f"{said} not end in {suffix!r}, and count as no rows of their own, the first {others[0]!r}"]
+    return [f"{said} not end in {suffix!r} and are left out, the first {others[0]!r}"]
 
 
 def placed(folder: Path, names: Sequence[str]) -> list[str]:
-    """``folder / name`` of each, as text: of a million files, paths as objects would take most of a start's time."""
+    """``folder / name`` for each name, as text: a million Path objects would take most of a start's time."""
     start, slashed = str(folder / "_").removesuffix("_"), f"/{'/'.join(names)}/"
-    # `Path` would write these otherwise.
+    # `Path` normalises such names.
     if "//" in slashed or "/./" in slashed:
         return [str(folder / name) for name in names]
     return [start + name for name in names]

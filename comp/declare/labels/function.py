@@ -1,4 +1,4 @@
-"""Labels by a function of one's own."""
+"""Labels and test images by custom functions."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ TableFunction = Annotated[Callable[[Path], Any], "a function of the data folder 
 
 @dataclass(frozen=True)
 class LabelFunction(Declared):
-    """Labels by a function of one's own: given the data folder, it returns the table (columns id, path, label).
+    """Labels by a custom function: given the data folder, it returns the table (columns id, path, label).
 
-    Images that share a value in its column ``group``, where it has one, are never on both sides of a split; those that
-    share one in its column ``answer`` are predicted together. Those that are true in a column ``validates`` are the
-    validation set of a single split; those that are false only train, with folds as well; of the others, where it is
-    empty, a share validates if none is true, and all are dealt to folds with those that are true. Labels are names of
-    classes, lists of tags, or where the target is ``number``, ``shares`` or ``fractions`` dicts of numbers by their
-    names, shares and fractions from 0 to 1.
+    Labels are class names, lists of tags, or, for the targets ``number``, ``shares`` and ``fractions``, dicts of
+    numbers by name; shares and fractions are from 0 to 1. The table may have further columns:
+
+    group: images that share a value are never on both sides of a split.
+    answer: images that share a value are predicted together.
+    validates: images with true are the validation set of a single split; images with false only train, with folds as
+        well; a share of the images where it is empty validates if none is true. All but false are dealt to folds.
     """
 
     function: TableFunction
@@ -61,7 +62,7 @@ class LabelFunction(Declared):
                 if not 0 <= value <= 1:
                     raise DataError(
                         f"LabelFunction: image {image!r} has {value:g} for {name!r}, but {self.target} should be from "
-                        "0 to 1; mend it, or let the target be 'number'."
+                        "0 to 1; correct it, or let the target be 'number'."
                     )
             return as_shares("LabelFunction", image, label) if self.target == "shares" else label
         is_one = isinstance(found, str) or not isinstance(found, Iterable)
@@ -70,16 +71,16 @@ class LabelFunction(Declared):
         if self.target == "multi" and not is_one:
             return tuple(sorted({str(tag) for tag in found}))
         wanted = "the name of its class" if self.target == "single" else "a list of its tags"
-        # pandas takes the class names NA, null and None for missing values, unless it is told not to.
+        # By default pandas takes the class names NA, null and None for missing values.
         advice = "; read it with comp.declare.labels.read_csv if its name is NA or None" if _is_missing(found) else ""
         raise DataError(f"LabelFunction: image {image!r} has the label {found!r}, but it should be {wanted}{advice}.")
 
 
 @dataclass(frozen=True)
 class TestFunction(Declared):
-    """The images to predict by a function of one's own: given the data folder, it returns the table (columns id, path).
+    """Test images by a custom function: given the data folder, it returns the table (columns id, path).
 
-    Images that share a value in its column ``answer``, where it has one, are predicted together.
+    Images that share a value in a further column ``answer`` are predicted together.
     """
 
     __test__: ClassVar[bool] = False
@@ -91,7 +92,7 @@ class TestFunction(Declared):
 
 
 def _columns(source: LabelFunction | TestFunction, folder: Path, wanted: Sequence[str]) -> dict[str, list[Any]]:
-    """Those of the table that the function of a source returns, checked; all but the labels as text."""
+    """The checked columns of the table that a source's function returns; id, path, group and answer as text."""
     import pandas as pd
 
     word, name = type(source).__name__, getattr(source.function, "__name__", "the function")
@@ -104,7 +105,7 @@ def _columns(source: LabelFunction | TestFunction, folder: Path, wanted: Sequenc
         raise DataError(f"{asked}, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
     columns: dict[str, list[Any]] = {"id": [str(image) for image in result["id"]]}
     columns["path"] = [str(Path(path)) for path in result["path"]]
-    absent = [path for path in columns["path"] if not os.path.isfile(path)]  # noqa: PTH113, a Path of each would take longer
+    absent = [path for path in columns["path"] if not os.path.isfile(path)]  # noqa: PTH113, Path objects would be slower
     if absent:
         images = counted(len(absent), "image that isn't", "images that aren't")
         raise DataError(f"{word}: {name} names {images} there, the first {absent[0]}; leave such rows out.")
@@ -116,7 +117,7 @@ def _columns(source: LabelFunction | TestFunction, folder: Path, wanted: Sequenc
             continue
         if (empty := values.isna() | (values.astype(str) == "")).any():
             image = str(result["id"][empty].iloc[0])
-            raise DataError(f"{word}: image {image!r} has no {column}; give it one, or leave out the column.")
+            raise DataError(f"{word}: image {image!r} has no {column}; add it, or leave out the column.")
         columns[column] = list(values.astype(str))
     if "validates" in result:
         said = [None if _is_missing(value) else value for value in result["validates"]]

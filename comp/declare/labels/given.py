@@ -19,7 +19,7 @@ Source = Annotated[LabelSource, "a label source, like Folders or CsvLabels"]
 
 
 class _Both(Declared):
-    """Two label sources, and whether the second's images validate, unless its own table says that one only trains."""
+    """Two label sources; `validates` holds for the second's images, unless its table says that one only trains."""
 
     validates: ClassVar[bool]
 
@@ -37,11 +37,11 @@ class _Both(Declared):
 
     @property
     def bounds(self) -> Any:
-        """Of `CsvNumbers`; None elsewhere."""
+        """The bounds of `CsvNumbers`; None for other sources."""
         return getattr(next(iter(self.sources.values())), "bounds", None)
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """Both tables as one. Raises DataError where the second has a class of its own."""
+        """Both tables as one. Raises DataError where the second has a class that the first lacks."""
         import numpy as np
         import pandas as pd
 
@@ -50,15 +50,15 @@ class _Both(Declared):
         if self.target in ("single", "multi") and (unknown := sorted(_classes(second) - _classes(first))):
             word = type(self).__name__
             raise DataError(
-                f"{word}: `{name}` has the class {unknown[0]!r}, which the other images have not; remove its images, "
-                f"or declare the labels without {word}."
+                f"{word}: `{name}` has the class {unknown[0]!r}, which the other images lack; remove its images, or "
+                f"declare the labels without {word}."
             )
         notes = dict.fromkeys([*first.attrs.get("notes", ()), *second.attrs.get("notes", ())])
         said = [*_validates(first), *(False if own is False else self.validates for own in _validates(second))]
         both = pd.concat([one.drop(columns="validates", errors="ignore") for one in (first, second)], ignore_index=True)
         in_second = np.arange(len(both)) >= len(first)
         for column in ("id", "answer") if "answer" in both else ("id",):
-            # Where only one source has answers, an image of the other is one by itself.
+            # Where only one source has answers, each image of the other is its own answer.
             names = both[column].fillna(both["id"])
             apart = f"{name}/" if names[in_second].isin(names[~in_second]).any() else ""
             both[column] = names.where(~in_second, apart + names)
@@ -71,9 +71,9 @@ class _Both(Declared):
 class GivenSplit(_Both):
     """Labels with a validation set of their own: ``GivenSplit(Folders("train"), Folders("valid"))``.
 
-    train, valid: label sources. The images of ``valid`` validate, unless folds are trained, to which the images of both
-    are dealt, or all data. Where an id is in both sources, all ids of ``valid`` begin with ``valid/``; so do its
-    answers where one is in both.
+    train, valid: label sources. The images of ``valid`` validate in a single split; folds and training on all data use
+    the images of both. Where an id is in both sources, all ids of ``valid`` get the prefix ``valid/``; so do its
+    answers where an answer is in both.
     """
 
     train: Source
@@ -85,9 +85,10 @@ class GivenSplit(_Both):
 class WithExtra(_Both):
     """Labels, and extra ones that only train: ``WithExtra(Folders("train"), Folders("external"))``.
 
-    labels, extra: label sources. No image of ``extra``, of other years or with pseudo-labels, ever validates, in folds
-    neither; of the others those do that would without it. Where an id is in both sources, all ids of ``extra`` begin
-    with ``extra/``; so do its answers where one is in both. Groups of one name in both are one, so it only trains.
+    labels, extra: label sources. The images of ``extra``, like other years' or pseudo-labelled ones, never validate,
+    not even in folds; the validation images are the same as without them. Where an id is in both sources, all ids of
+    ``extra`` get the prefix ``extra/``; so do its answers where an answer is in both. A group in both sources is one
+    group, so it only trains.
     """
 
     labels: Source

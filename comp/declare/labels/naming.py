@@ -1,4 +1,4 @@
-"""Which image a value of a table names, where it isn't simply the file's own name."""
+"""The image that a value in a table means, where the value isn't simply the file's name."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Key = Callable[[str], str]
 
 
 class Names:
-    """Images by what people call them.
+    """Images by the names that tables use for them.
 
-    A value names an image by the first of these that leads to just one: its path from one of the roots, its name, these
-    without the suffix, the same whatever the case and the composition of letters, a number without the zeros before it
-    or the ``.0`` behind it.
+    A value names an image by the first of these that fits exactly one: the path from one of the roots, or the file
+    name; these without the suffix; these in any case and Unicode composition; these with numbers without leading zeros
+    or a trailing ``.0``.
     """
 
     def __init__(self, paths: Iterable[str], roots: Sequence[PurePath]) -> None:
         self.paths, self._roots = list(paths), ["" if root == PurePath() else f"{root}/" for root in roots]
 
     def find(self, value: str, within: str = "") -> str | None:
-        """The path of the only image that the value names, and that lies in this folder."""
+        """The path of the only image that the value names, if it lies in this folder."""
         paths = (known.get(key(value)) for key, known in self._by_key)
         return next((path for path in paths if path is not None and path.startswith(within)), None)
 
     def nearest(self, value: str) -> str | None:
-        """The name of the image that is most like the value, or the first with no other number, if any is."""
+        """The image name most similar to the value, or the first with the same number as its only one; or None."""
         import difflib
 
         names = [path.rpartition("/")[2] for path in self.paths[:10_000]]
@@ -46,7 +46,7 @@ class Names:
         return next(iter(difflib.get_close_matches(value, names, 1, 0.5)), None) or next(numbered, None)
 
     def instead_of(self, value: str) -> str:
-        """How images are called, where none is called by the value."""
+        """The words for how images are named, where the value names none."""
         if nearest := self.nearest(value):
             return f", where the nearest name is {nearest!r}"
         return f", where images are called like {self.paths[0].rpartition('/')[2]!r}" if self.paths else ""
@@ -56,7 +56,7 @@ class Names:
         return [(key, self._known(key, whole=whole)) for key in KEYS for whole in (True, False)]
 
     def _known(self, key: Key, *, whole: bool) -> dict[str, str | None]:
-        """The image of each key, none where several have it; keys of paths from the roots, or of names alone."""
+        """The image of each key, None where several share it; keys of paths from the roots, or of file names."""
         known: dict[str, str | None] = {}
         for path in self.paths:
             called = [path.removeprefix(root) for root in self._roots if path.startswith(root)] if whole else []
@@ -66,7 +66,6 @@ class Names:
 
 
 def _bare(text: str) -> str:
-    """Without the suffix of an image."""
     start, suffix = splitext(text)
     return start if suffix.lower() in IMAGE_SUFFIXES | READ_BY.keys() else text
 
@@ -76,7 +75,7 @@ def _folded(text: str) -> str:
 
 
 def _as_counted(text: str) -> str:
-    """With whole numbers as one counts: 0101 and 101.0 are 101."""
+    """Write whole numbers alike: 0101 and 101.0 are 101."""
     return re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"(?<=\d)\.0+$", "", _folded(text)))
 
 
@@ -84,9 +83,9 @@ KEYS: tuple[Key, ...] = (str, _bare, _folded, _as_counted)
 
 
 def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> pd.DataFrame:
-    """The images to predict, with the ids of those that the sample submission calls otherwise made its.
+    """The test images with the sample submission's ids, where it names them differently.
 
-    folder: the competition's. What is called otherwise is said in the table's notes.
+    folder: the competition's. The table's notes name these images.
     """
     known = set(test["id"])
     missing = [value for value in asked if value not in known]
@@ -99,6 +98,6 @@ def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> 
     first = f"{path.removeprefix(f'{folder}/')} {value!r}"
     notes = [
         *test.attrs.get("notes", ()),
-        f"the sample submission calls {counted(len(found), 'image')} otherwise: {first}",
+        f"the sample submission has other names for {counted(len(found), 'image')}: {first}",
     ]
     return table(notes, id=ids, path=test["path"].to_list())

@@ -1,4 +1,4 @@
-"""The rows of a table of images, and the file of each."""
+"""The rows of a CSV that names images, and their files."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ class Rows(Declared):
     image: the column that names the image, or a text with ``{column}``.
     folder, suffix: where the image of a row is: ``folder / (value of image + suffix)``. Leave the suffix empty where
         the column already has it. In the folder, ``{column}`` stands for the row's value of a column. A suffix with
-        ``*`` gives a row several images, which are one answer: ``/*.png`` those of a folder of its own.
-    join: another CSV, whose columns are those of the rows as well: by the values of the columns that both have.
-    group: the name of a column, or a pattern of the images' names with one group in it, like ``(.+)_(?:left|right)``,
-        which fits them in any case, with their suffix or without; images that share its value are never on both sides
-        of a split.
+        ``*`` gives a row several images, which are one answer: ``/*.png`` are those in the row's own folder.
+    join: another CSV, whose columns are added by the values of the columns that both files have.
+    group: the name of a column, or a regular expression for the images' names with one group in it, like
+        ``(.+)_(?:left|right)``, matched in any case, with the suffix or without. Images that share its value are never
+        on both sides of a split.
     answer: the name of a column, or a text with ``{column}``; images that share it have one label, and are predicted
         together.
-    shared: the folder has images without a row as well: those to predict.
+    shared: the folder also has images without a row: the test images.
     incomplete: rows without a label or an image are left out, and counted.
-    where: a column and the values of the rows that count, like ``["split", "train"]``; all, if it is empty.
+    where: a column and the values of the rows that count, like ``["split", "train"]``; all rows, if empty.
 
-    An image that isn't just there is looked for in all folders below, by its name without suffix, in any case, and by
-    its number without zeros; it must be the only one of that name.
+    An image that isn't at this path is looked for in all folders below, by its name without suffix, in any case, and by
+    its number without leading zeros; only one image may have that name.
     """
 
     csv: str
@@ -75,7 +75,7 @@ class Rows(Declared):
 
 
 class Found(NamedTuple):
-    """The rows of a CSV, named by their images, with trimmed labels; their files; and what was put up with."""
+    """The rows of a CSV, indexed by their images, with trimmed labels; their files; and notes of what was tolerated."""
 
     rows: pd.DataFrame
     paths: list[str]
@@ -99,10 +99,10 @@ def read_rows(
     separator: str | None = None,
     long: tuple[str, str] = ("", ""),
 ) -> Found:
-    """The rows that have an image, with the columns of their labels.
+    """Return the rows that have an image, with the columns of their labels.
 
-    separator: what stands between the tags in these; an image of several rows has the tags of all. long: how a row is
-    named after its image and its class, and the column of its value.
+    separator: stands between the tags of a label; an image with several rows has the tags of all of them. long: the
+    pattern by which a row is named after its image and class, and the column of its value.
     """
     import numpy as np
 
@@ -135,7 +135,7 @@ def read_rows(
     if source.incomplete:
         needed = list(labels) if separator is None else []
         labelled = (trimmed(rows[needed]) != "").all(axis=1)
-        # A Path of each would take longer. An empty list would choose no columns.
+        # Path objects would be slower; without the dtype, an empty list would select columns.
         there = np.array([has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)], dtype=bool)  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
         if len(left := called[~called.index.isin(rows.index)]):
@@ -157,7 +157,7 @@ def read_rows(
 
 
 def _joined(source: Rows, folder: Path, wanted: Sequence[str]) -> pd.DataFrame:
-    """The rows of the CSV with those of the other, where there is one; raises DataError for a missing column."""
+    """The rows of the CSV, joined with the other one's if given; raises DataError for a missing column."""
     rows = read_csv(folder / source.csv, columns=() if source.join else wanted, spaced=True)
     if not source.join:
         return rows
@@ -167,7 +167,7 @@ def _joined(source: Rows, folder: Path, wanted: Sequence[str]) -> pd.DataFrame:
     if missing or not shared:
         lacks = f"has {missing[0]!r}" if missing else "has a column of the other"
         raise DataError(
-            f"None of {folder / source.csv} and {source.join} {lacks}; their columns are {', '.join(rows.columns)} "
+            f"Neither {folder / source.csv} nor {source.join} {lacks}; their columns are {', '.join(rows.columns)} "
             f"and {', '.join(other.columns)}."
         )
     for part in (rows, other):
@@ -178,7 +178,7 @@ def _joined(source: Rows, folder: Path, wanted: Sequence[str]) -> pd.DataFrame:
 
 
 def _groups(source: Rows, rows: pd.DataFrame) -> Sequence[str] | None:
-    """The group of each row; by a pattern, that of an image whose name doesn't fit is its own."""
+    """The group of each row; an image that the pattern doesn't match is a group of its own."""
     if source.group is None:
         return None
     if source.group in rows:
@@ -189,28 +189,28 @@ def _groups(source: Rows, rows: pd.DataFrame) -> Sequence[str] | None:
         pattern = re.compile("")
     if pattern.groups != 1:
         raise DataError(
-            f"{source.csv} has no column {source.group!r}, which is no pattern with one group in it either; check "
-            "`group` in competition.py."
+            f"{source.csv} has no column {source.group!r}, and it isn't a regular expression with one group either; "
+            "check `group` in competition.py."
         )
-    # What the images of a row have in common names them all.
+    # Images of one row share the name in the row.
     names = rows[source.image] if "*" in source.suffix else rows.index.to_series()
     found = names.str.extract(pattern, expand=False)
     if len(found) and found.isna().all():
         raise DataError(
-            f"{source.csv}: `group` {source.group!r} fits no image's name, like {names.iloc[0]!r}; mend it in "
+            f"{source.csv}: `group` {source.group!r} matches no image's name, like {names.iloc[0]!r}; correct it in "
             "competition.py."
         )
     return found.fillna(names).to_list()
 
 
 def whole_names(pattern: str) -> re.Pattern[str]:
-    """Fits the names of images that a pattern fits, with their suffix or without, in any case."""
+    """A pattern for images' names in any case, with their suffix or without."""
     suffixes = "|".join(map(re.escape, sorted({*IMAGE_SUFFIXES, *READ_BY})))
     return re.compile(f"^(?:{pattern})(?:{suffixes})?$", re.IGNORECASE)
 
 
 def _several_images(source: Rows, place: Path, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.Index[str], list[str]]:
-    """A row for each image of a row, and the images' names and files."""
+    """The rows, repeated for each of their images, and the images' names and files."""
     import pandas as pd
 
     rows = rows.assign(**{source.image: rows[source.image].str.strip()})
@@ -235,16 +235,16 @@ def _several_images(source: Rows, place: Path, rows: pd.DataFrame) -> tuple[pd.D
 def _unlabelled(source: Rows, count: int, first: object) -> str:
     return (
         f"{counted(count, 'image has', 'images have')} no row in {source.csv}, the first {first}; "
-        "add their labels or move them out of the folder; say shared=True if they are those to predict."
+        "add their labels or move them out of the folder; say shared=True if they are the test images."
     )
 
 
 def _find_images(
     source: Rows, root: Path, names: pd.Series[str], folders: Sequence[str]
 ) -> tuple[pd.Index[str], list[str], list[str]]:
-    """The name and the file of each row, and what was put up with; every image of the folders has its row.
+    """The name and the file of each row, and notes; raises DataError for an image without a row unless `shared`.
 
-    folders: where the image of each row is, relative to the competition's.
+    folders: the folder of each row's image, relative to the competition's.
     """
     import pandas as pd
 
@@ -264,7 +264,7 @@ def _find_images(
     listed = [images_in(place, source.suffix) for place in places if os.path.isdir(place)]  # noqa: PTH112
     present = {path for _, there, _ in listed for path in there}
     notes = left_out([path for _, _, others in listed for path in others], source.suffix)
-    # Where each row has an image of its own, none is missing.
+    # Otherwise each row has an image of its own, and none is missing.
     if len(set(paths) & present) < len(set(paths)):
         paths, present, notes = _named_otherwise(source, root, folders, bare, paths, present)
     if (unlabelled := present.difference(paths)) and not source.shared:
@@ -276,13 +276,13 @@ def _find_images(
 def _named_otherwise(
     source: Rows, root: Path, folders: Sequence[str], names: Sequence[str], paths: Sequence[str], present: set[str]
 ) -> tuple[list[str], set[str], list[str]]:
-    """The files where some are not just where the declaration says, all files there are, and what was put up with.
+    """The rows' files where some aren't at the declared paths, all files there are, and notes.
 
-    A row that names no image keeps the path that isn't there, if such rows may be left out.
+    A row without an image keeps its missing path, if such rows may be left out.
     """
-    # Above the first folder that a column names.
+    # The deepest folder above those that columns name.
     place = root.joinpath(*takewhile(lambda part: "{" not in part, Path(source.folder).parts))
-    # Beside the usual images those of the declared suffix, like .dcm.
+    # The usual images, and those of the declared suffix, like .dcm.
     declared = images_below(place, source.suffix) if source.suffix else ()
     known = Names(dict.fromkeys([*images_below(place), *declared]), roots=(place, root))
     found = [
@@ -290,7 +290,7 @@ def _named_otherwise(
         for name, path, folder in zip(names, paths, folders, strict=True)
     ]
     rows_of = Counter(found)
-    # A file is the image of one row: who calls it otherwise may mean another that is missing.
+    # A file is the image of one row: another row that leads to it by a different name may mean a missing file.
     found = [None if path != asked and rows_of[path] > 1 else path for path, asked in zip(found, paths, strict=True)]
     missing = [index for index, path in enumerate(found) if path is None]
     if missing and not source.incomplete:
@@ -306,12 +306,12 @@ def _named_otherwise(
         name, path = others[0]
         called = counted(len(others), "image is", "images are")
         shown = (path or "").removeprefix(f"{root}/")
-        notes = [f"{source.csv}: {called} called otherwise, the first {name!r} is {shown}"]
+        notes = [f"{source.csv}: {called} found under another name, the first {name!r} is {shown}"]
     return [path or asked for path, asked in zip(found, paths, strict=True)], present | set(known.paths), notes
 
 
 def filled(template: str, rows: pd.DataFrame) -> list[str]:
-    """The template of each row, with the row's values for ``{column}``."""
+    """The template with each row's values for ``{column}``."""
     texts = [template] * len(rows)
     for column in _columns_in(template):
         values = zip(texts, rows[column].str.strip(), strict=True)
@@ -327,7 +327,7 @@ def require_filled(csv: str, rows: pd.DataFrame, column: str) -> None:
 
 
 def _trimmed(csv: str, values: pd.Series[str], without: pd.Series[str]) -> list[str]:
-    """A line that says which values had spaces around them, if any had."""
+    """A note of the values that had spaces around them, if any had."""
     changed = values[values != without]
     said = f"{csv}: spaces around {len(changed)} values of {values.name!s} are left out, the first"
     return [f"{said} {changed.iloc[0]!r}"] if len(changed) else []

@@ -1,4 +1,4 @@
-"""What every label source is, the table that it gives, and the classes in it."""
+"""The protocols of label and test sources, the table that they give, and the classes in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from pandas.api.extensions import ExtensionArray
 
-    # A class, tags, or numbers by their names.
+    # A class, tags, or pairs of name and number.
     Label = str | tuple[str, ...] | tuple[tuple[str, float], ...]
     Value = TypeVar("Value")
     Column = Sequence[Value] | ExtensionArray
@@ -24,36 +24,36 @@ COLUMNS = ("id", "path", "label", "group", "answer", "validates")
 
 @runtime_checkable
 class TestSource(Protocol):
-    """Where the images to predict come from; a class of one's own needs no more than this."""
+    """Where test images come from; a custom source needs no more than this."""
 
     def read(self, folder: Path, /) -> pd.DataFrame:
-        """Their table, from the competition's data folder: ``id`` and ``path``, both text."""
+        """Return the table of the test images in the competition's data folder: ``id`` and ``path``, both text."""
 
 
 @runtime_checkable
 class LabelSource(Protocol):
-    """Where labels come from; a class of one's own needs no more than this."""
+    """Where labels come from; a custom source needs no more than this."""
 
     @property
     def target(self) -> Target:
-        """What its labels are."""
+        """The kind of labels, see `comp.declare.metrics.TARGETS`."""
 
     def read(self, folder: Path, /) -> pd.DataFrame:
-        """The table, as the package has it, from the competition's data folder."""
+        """Return the table of the labelled images in the competition's data folder, as `comp.declare.labels` says."""
 
 
 def table(notes: Iterable[str] = (), **columns: Column[Any] | None) -> pd.DataFrame:
-    """The table of the columns that are given, in the order of ids; a row that is there twice counts once.
+    """Make a table of the columns given, sorted by id; a repeated row counts once.
 
-    notes: what else was put up with. Raises DataError for an id of two images, labels or groups, for an answer of two
-    labels, groups or of images that validate and others, and for a file whose name is no Unicode.
+    notes: what the source tolerated. Raises DataError for an id with two images, labels or groups, for an answer with
+    two labels or groups or with images that validate and others, and for a file name that isn't Unicode.
     """
     import pandas as pd
 
     given = {name: values for name, values in columns.items() if values is not None}
     _check_names(given["path"])
     frame, notes = pd.DataFrame(given), list(notes)
-    # Else no row is there twice, and to compare all columns takes longer.
+    # With unique ids no row is repeated, and comparing all columns is slower.
     if not frame["id"].is_unique:
         frame, doubled = _once(frame)
         notes += doubled
@@ -65,7 +65,7 @@ def table(notes: Iterable[str] = (), **columns: Column[Any] | None) -> pd.DataFr
 
 
 def answers_of(frame: pd.DataFrame) -> pd.Series[str]:
-    """The answer that each image belongs to (N,); by its own id where it is one."""
+    """The answer of each image (N,): its own id where each image is an answer."""
     return frame["answer" if "answer" in frame else "id"]
 
 
@@ -79,12 +79,12 @@ def _check_answers(frame: pd.DataFrame) -> None:
             answer, found = other["answer"].iloc[0], other[column].iloc[0]
             raise DataError(
                 f"The images of the answer {answer!r} should have one {column}, but {first[column][answer]!r} and "
-                f"{found!r} were found; mend them, or name what else tells the answers apart."
+                f"{found!r} were found; correct them, or give different answers different names."
             )
 
 
 def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Without the rows that are there twice, and a line that says so; raises DataError for an id of other rows."""
+    """The table without repeated rows, and a note of them; raises DataError for an id with different rows."""
     again = whole.duplicated()
     frame = whole[~again]
     doubled = frame[frame["id"].duplicated(keep=False)].sort_values("id", kind="stable")
@@ -98,7 +98,7 @@ def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         )
     first_of = whole["id"][whole.duplicated(keep=False)].iloc[0]
     said = counted(int(again.sum()), "row is doubled and counts", "rows are doubled and count")
-    return frame, [f"{said} once, the first of {first_of!r}"]
+    return frame, [f"{said} once, the first is {first_of!r}"]
 
 
 def _check_names(paths: Iterable[str]) -> None:
@@ -106,13 +106,13 @@ def _check_names(paths: Iterable[str]) -> None:
         "\n".join(paths).encode()
     except UnicodeEncodeError:
         path = next(path for path in paths if re.search("[\ud800-\udfff]", path))
-        raise DataError(f"The name of {path!r} is no UTF-8; rename the file.") from None
+        raise DataError(f"The name of {path!r} isn't UTF-8; rename the file.") from None
 
 
 def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
-    """The names of the classes or tags that occur, in order, or those that have numbers, in theirs.
+    """The names of the classes or tags that occur, sorted, or of the numbers, in the labels' order.
 
-    Raises DataError where there are not two classes, or the numbers of all images are the same or of other names.
+    Raises DataError where there are fewer than two classes, all images have the same numbers, or the names differ.
     """
     labels = frame["label"].to_list()
     are_numbers = target in ("number", "shares", "fractions")
@@ -136,14 +136,14 @@ def classes_of(frame: pd.DataFrame, target: Target) -> tuple[str, ...]:
 
 
 def in_words(label: Label) -> str:
-    """A label as a page shows it."""
+    """A label as text for a page."""
     if isinstance(label, str):
         return label
     return ", ".join(part if isinstance(part, str) else f"{part[0]} {part[1]:g}" for part in label)
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names sorted: as numbers where all are numbers (grades, digits), as text otherwise."""
+    """Sort class names: as numbers where all are numbers (grades, digits), as text otherwise."""
     names = list(names)
     numbers = grades_of(names) is not None
     return tuple(sorted(names, key=(lambda name: (float(name), name)) if numbers else str))

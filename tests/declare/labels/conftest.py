@@ -18,7 +18,7 @@ def touch(folder, *names):
 
 
 def table_of(source, folder, *lines, images=("train/1.png", "train/2.png")):
-    """What the source reads of a ``train.csv`` of these lines, with these images beside it."""
+    """The table that the source reads from a ``train.csv`` of these lines, with these images beside it."""
     touch(folder, *images)
     (folder / "train.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
     return source.read(folder)
@@ -29,12 +29,12 @@ def by_id(frame, column="label"):
 
 
 def rows_of(frame):
-    """The rows, with their paths as such."""
+    """The rows, with `Path` objects."""
     columns = (map(Path, frame[name]) if name == "path" else frame[name] for name in frame)
     return list(zip(*columns, strict=True))
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory):
-    """A function that gives a new empty folder at every call; hypothesis runs a test many times."""
+    """A function that returns a new empty folder at every call, because hypothesis runs a test many times."""
     return lambda: tmp_path_factory.mktemp("data")

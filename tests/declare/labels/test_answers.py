@@ -1,4 +1,4 @@
-"""Several images for one answer, as each label source and the test images say which belong together."""
+"""Several images of one answer, in each label source and in the test images."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def by_function(folder):
     [
         (A_ROW_EACH, FOLDERS, BY_FOLDER, OF_FOLDERS),
         (CsvLabels(**IN_CSV, image="who", suffix="_*.png"), NAMED, ["who,sick", "a,yes", "a_b,no"], OF_NAMED),
-        # Of what may be anything the name of a row has as much as it can.
+        # The row's name takes as much as possible of the text that * may match.
         (CsvLabels(**IN_CSV, image="who", suffix="*.png"), ["train/a.png"], ["who,sick", "a,yes"], {"a": "a"}),
         (AN_IMAGE_EACH, IMAGES, EACH, OF_EACH),
         (replace(AN_IMAGE_EACH, answer="{who}_{side}"), IMAGES, EACH, {"0": "a_L", "1": "a_R", "2": "b_L"}),

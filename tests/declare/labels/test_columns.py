@@ -42,7 +42,7 @@ def test_columns_of_0_and_1_round_trip(fresh, rows):
     [
         (ONE_HOT, [HEAD, "1,0,1", "2,1.0,0.0"], 2, {"1": "b c", "2": "a"}),
         (TAGS, [HEAD, "1,1,1", "2,0,0"], 2, {"1": ("a", "b c"), "2": ()}),
-        # Where none is 0.
+        # Without zeros, -1 means no.
         (TAGS, [HEAD, "1,-1,1", "2,1,1.0"], 2, {"1": ("b c",), "2": ("a", "b c")}),
         (NUMBERS, [HEAD, "1, 0.5 ,-1", "2,1e0,9"], 2, {"1": (("b c", -1), ("a", 0.5)), "2": (("b c", 9), ("a", 1))}),
         (SHARES, [HEAD, "1,0.25,0.75"], 1, {"1": (("a", 0.25), ("b c", 0.75))}),
@@ -51,7 +51,7 @@ def test_columns_of_0_and_1_round_trip(fresh, rows):
         (FRACTIONS, [HEAD, "1,0.5,0.75"], 1, {"1": (("a", 0.5), ("b c", 0.75))}),
         (PLACED, ["id,kind,side", "1,cat,left", "2,dog,right"], IN_FOLDERS, {"1": "cat", "2": "dog"}),
         (replace(KINDS, shared=True), ["id,kind", "1,cat"], 2, {"1": "cat"}),
-        # An image of two answers is an image of each.
+        # An image with two answers counts for each of them.
         (JOINED, ["id,who", "1,p", "1,q", "2,q"], 2, {"p/1": "cat", "q/1": "dog", "2": "dog"}),
     ],
 )

@@ -1,4 +1,4 @@
-"""Labels in one column of a CSV, whatever people's files are like."""
+"""Labels in one column of a CSV, in many kinds of files."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def write_csv(folder, rows, label="label"):
 
 
 def from_text(folder, text, source=CSV, encoding="utf-8", images=("train/0.png", "train/1.png")):
-    """The table of a train.csv with just these bytes, its images beside it."""
+    """The table of a train.csv with these bytes, with its images beside it."""
     touch(folder, *images)
     (folder / "train.csv").write_bytes(text.encode(encoding))
     return source.read(folder)
@@ -66,8 +66,8 @@ def test_a_csv_round_trips_tags_with_any_separator(fresh, separator, rows):
 @pytest.mark.parametrize(
     ("source", "text", "images", "labels"),
     [
-        # Tags count once, whatever their order and spacing; names that have their suffix need none, and may lead to
-        # folders below; a file's own name may begin and end with spaces, and a class have the name of nothing.
+        # Tags count once, in any order and spacing; names with a suffix need none, and may lead to folders below; a
+        # file's name may begin and end with spaces, and a class may be called like a missing value.
         (TAGS, "id,tags\n0, haze  clear haze \n", ["0.png"], {"0": ("clear", "haze")}),
         (TAGS, "id,tags\n0,a b\n1,c\n0,b a\n", ["0.png", "1.png"], {"0": ("a", "b"), "1": ("c",)}),
         (BARE, "id,label\na.jpg,cat\nb.png,dog\n", ["a.jpg", "b.png"], {"a.jpg": "cat", "b.png": "dog"}),
@@ -77,7 +77,7 @@ def test_a_csv_round_trips_tags_with_any_separator(fresh, separator, rows):
             (CSV, f"id,label\n0,cat\nNA,{name}\n", ["0.png", "NA.png"], {"0": "cat", "NA": name})
             for name in ("NA", "N/A", "null", "NULL", "None", "nan", "NaN", "#N/A")
         ),
-        # A mark of the encoding, any line ends and quotes leave no trace.
+        # Byte order marks, all line ends and quotes leave no trace.
         (CSV, "\ufeffid,label\n007,cat\n", ["007.png"], {"007": "cat"}),
         (CSV, "id,label\r\n007,cat\r\n", ["007.png"], {"007": "cat"}),
         (CSV, '"id","label"\r"007","cat"\r', ["007.png"], {"007": "cat"}),
@@ -99,7 +99,7 @@ EYES = r"(.+)_(?:l|r)"
         (CSV, "eye (one)", ["a_l", "a_r", "b_l"], ["a_l.png", "a_r.png", "b_l.png"], ["x", "y", "x"]),
         (CSV, EYES, ["a_l", "a_r", "b_l"], ["a_l.png", "a_r.png", "b_l.png"], ["a", "a", "b"]),
         (CSV, r"(.)_l", ["a_l", "a_r", "b_l"], ["a_l.png", "a_r.png", "b_l.png"], ["a", "a_r", "b"]),
-        # With their suffix and in any case; or what names several images together.
+        # Names with their suffix and in any case; or a name for several images.
         (BARE, EYES, ["a_L.png", "a_r.png", "b.x_l.png"], ["a_L.png", "a_r.png", "b.x_l.png"], ["a", "a", "b.x"]),
         (FOLDED, EYES, ["a_l", "a_r"], ["a_l/0.png", "a_l/1.png", "a_r/0.png"], ["a", "a", "a"]),
     ],
@@ -198,7 +198,7 @@ def test_damaged_parquet_is_one_sentence(tmp_path):
     [
         ("patient", "image '1' an empty 'patient'"),
         ("who", "no column 'who'; its columns are id, LABEL, patient"),
-        ("(.+)_left", "'(.+)_left' fits no image's name, like '0'"),
+        ("(.+)_left", "'(.+)_left' matches no image's name, like '0'"),
         ("(", "no column '('"),
         ("(.)_(.)", "no column '(.)_(.)'"),
     ],
@@ -235,7 +235,7 @@ def test_any_label_file_is_a_table_of_all_images_or_one_sentence(fresh, text, he
 )
 def test_only_the_ids_are_looked_at_where_only_they_are_wanted(rows, names, tmp_path_factory):
     path = tmp_path_factory.getbasetemp() / "ids.csv"
-    # A line of spaces alone is no row.
+    # A line with only spaces is no row.
     rows = [row for row in rows if "".join(row).strip() or len(row) > 1]
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([names, *rows])
@@ -255,5 +255,5 @@ def test_records_of_a_json_are_read_one_after_the_other_and_another_json_is_name
         assert list(records_in(path)) == records
     for text in ('{"a": 1}', "[1]", '[{"a": 1}'):
         path.write_text(text)
-        with pytest.raises(DataError, match="no list of records"):
+        with pytest.raises(DataError, match="a list of records"):
             list(records_in(path))

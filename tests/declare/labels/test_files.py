@@ -1,4 +1,4 @@
-"""Labels in the names of files and folders, and the images to predict."""
+"""Labels in the names of files and folders, and test images."""
 
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def test_folders_round_trip(fresh, classes):
         (Folders("train"), ["train/.hidden/0.jpg"], "train holds no class folders.*`folder`"),
         (Folders("train"), ["train/cat/0.jpg", "train/cat/0.png"], r"'cat/0' with the path '.*0\.jpg' and '.*0\.png'"),
         (TestImages("test"), ["test/a.jpg", "test/a.png"], "the first 'a'"),
-        (TestImages("test", ".png"), ["test/a.jpg"], r"test holds no \.png files.*`suffix` has to be '\.jpg'"),
+        (TestImages("test", ".png"), ["test/a.jpg"], r"test holds no \.png files.*need `suffix` '\.jpg'"),
         (TestImages("test"), ["test/1.nii", "test/2.nii"], r"2 files \.nii"),
         (Folders("train"), ["train/cat/1.heic", "train/dog/1.jpg"], r"1 file \.heic"),
         (Folders("train"), [], r"train doesn't exist"),
@@ -75,7 +75,7 @@ def test_folders_round_trip(fresh, classes):
         (Folders("train", layout="{label}/images"), ["train/cat/masks/0.jpg"], r"cat/images doesn't exist"),
         (FileNames("train/{label}.jpg"), [], r"train doesn't exist"),
         (TestImages("train"), [], r"train doesn't exist"),
-        (NAMES, [b"train/cat.\xff.jpg".decode(errors="surrogateescape")], r"cat\.\\udcff\.jpg' is no UTF-8; rename"),
+        (NAMES, [b"train/cat.\xff.jpg".decode(errors="surrogateescape")], r"cat\.\\udcff\.jpg' isn't UTF-8; rename"),
     ],
 )
 def test_each_mistake_of_files_and_folders_is_named(tmp_path, source, files, said):

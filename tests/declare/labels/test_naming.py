@@ -1,4 +1,4 @@
-"""Images that people call otherwise than their files."""
+"""Tables that name images differently from their files."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def test_a_row_finds_its_image_by_what_people_call_it(tmp_path, called, file):
 @pytest.mark.parametrize(
     ("suffix", "images", "rows", "said"),
     [
-        # A name of two images is none of them, and a file is the image of one row.
+        # A name shared by two images means neither, and a file is the image of one row.
         ("", ["train/x/a.png", "train/y/a.png"], ["a"], "1 of 1 rows .*train/a"),
         (".png", ["train/007.png"], ["007", "7"], "1 of 2 rows .*train/7"),
         ("", ["train/img_001.png"], ["im_001"], "train/im_001, where the nearest name is 'img_001.png'"),
