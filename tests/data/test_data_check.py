@@ -205,7 +205,7 @@ def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, scree
     assert tables.data_check.torn == 20
     sets = pd.Series(tables.duplicate_groups, tables.train["id"])
     assert sets["t20"] == sets["t21"] != sets["t22"]
-    assert "20 images are not kept together, though they look alike" in " ".join(tables.notes)
+    assert "20 images look alike, but are not kept together" in " ".join(tables.notes)
 
 
 def test_duplicates_that_a_given_validation_set_has_are_counted(data, shades, workspace):
@@ -216,7 +216,7 @@ def test_duplicates_that_a_given_validation_set_has_are_counted(data, shades, wo
     competition = replace(shades.competition, labels=GivenSplit(shades.competition.labels, valid))
     notes = " ".join(checked_tables(competition, workspace, Console()).notes)
     assert "6 duplicates (6 exact" in notes
-    assert "3 duplicates of images to train on in the given validation set" in notes
+    assert "3 duplicates of training images in the given validation set" in notes
     competition = replace(competition, labels=WithExtra(shades.competition.labels, valid))
     notes = " ".join(checked_tables(competition, workspace, Console()).notes)
     assert "36 images only train, with folds as well, and 3 more" in notes
@@ -297,7 +297,7 @@ def test_check_says_what_there_is_and_names_the_list(data, command):
     picture(0).convert("CMYK").save(data / "train/t10.png", "JPEG")
     shutil.copy(data / "train/t11.png", data / "train/t14.png")
     ended = command("check", "shades")
-    assert ended.out.startswith("shades: 36 images to train on and 12 to predict, 48 of them opened, in ")
+    assert ended.out.startswith("shades: 36 training images and 12 test images, 48 of them opened, in ")
     rows = [re.match(r"  (\S.*?) +(\d+)  ", line) for line in ended.out.splitlines() if line.startswith("  ")]
     assert {row[1]: int(row[2]) for row in rows} == {"unreadable": 7, "four components": 1, "exact duplicates": 2}
     listed = pd.read_csv(ended.last_line, keep_default_na=False)["id"].to_list()

@@ -178,7 +178,7 @@ def test_a_class_of_one_group_trains_where_another_group_can_validate():
 @pytest.mark.parametrize(
     ("draw", "how_many", "rows", "groups", "duplicates", "says"),
     [
-        (draw_folds, 1, 10, None, None, "can't be dealt to 1 folds; ask for at least 2"),
+        (draw_folds, 1, 10, None, None, "can't be split into 1 folds; ask for at least 2"),
         (draw_folds, 5, 4, None, None, "4 labelled images are too few for 5 folds"),
         (draw_folds, 5, 9, list("abc") * 3, None, "3 groups, too few for 5 folds"),
         (draw_folds, 3, 20, None, np.repeat([0, 1], 10), "are of 2 groups, too few for 3 folds"),
