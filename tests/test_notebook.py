@@ -22,13 +22,13 @@ from tests.conftest import shades_in
 
 @pytest.fixture
 def open_session(downloaded):
-    """Opens sessions on `shades`, whose data are there."""
+    """Opens sessions on `shades`, whose data are downloaded."""
     return partial(Session, "shades", competitions=[downloaded.plugins])
 
 
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory):
-    """A session that has trained a little and predicted; not to be trained any further."""
+    """A session that has trained a little and predicted; tests must not train it further."""
     folder = tmp_path_factory.mktemp("predicted")
     made, workspace = shades_in(folder), Workspace(folder)
     shutil.copytree(made.files, workspace.data("shades"))
