@@ -16,7 +16,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 ROOT = Path(__file__).parent.parent
 # Longer than a process holds a file that only asks whether it is held.
 LOOK_SECONDS = 0.1
-# Files with more bytes are known by their dates; a digest of so many takes a tenth of a second.
+# Larger files, in bytes, are known by their dates: reading this much takes a tenth of a second.
 MOST_BYTES = 1 << 26
 
 

@@ -320,7 +320,7 @@ class Session:
         return confusion(confusion_to_read(self._outcomes().confusion))
 
     def diagnose(self) -> None:
-        """Say in words what the losses show, and the one change to try. Raises RunError where nothing was trained."""
+        """Print what the losses show and which one change to try. Raises RunError where nothing was trained yet."""
         self._check_trained("diagnose")
         self.training.finish()
         runner.diagnose(self.run, self.console)

@@ -95,7 +95,7 @@ def _trainings(competition: Competition, choices: Choices, workspace: Workspace,
     if on is not None:
         refuse_other_places(on, "kaggle")
         if choices.time is not None:
-            raise OverrideError("--time is kept on this machine; leave --on out, or give --on without --time.")
+            raise OverrideError("--time works on this machine only; leave out --on or --time.")
     experiments = [Experiment.of(competition, one, workspace) for one in trainings_of(competition, choices)]
     for experiment in experiments if is_main() else ():
         refuse_sizes(experiment.recipe, workspace.cache)
@@ -249,7 +249,7 @@ def resume(competition: Competition, stopped: Run, workspace: Workspace, console
 
 
 def diagnose(trained: Run, console: Console) -> None:
-    """Say in words what the losses of a run show, and the one change to try; the run may have ended early."""
+    """Print what the losses of a run show and which one change to try; the run may have ended early."""
     from comp.report.diagnosis import diagnosis_of
 
     for line in diagnosis_of(trained):

@@ -136,7 +136,7 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         remedy = "make room or set COMP_HOME to a folder that can be written; the same command again resumes."
         if error.filename and not Path(str(error.filename)).absolute().is_relative_to(home()):
-            remedy = "see whether it is there, can be written and has room, or name another place."
+            remedy = "check that it exists, can be written and has room, or name another place."
         _fail(f"{where}{error.strerror or error}; {remedy}", debug)
     except Exception as error:
         if lost(error):

@@ -176,7 +176,7 @@ def sweep(
 
 def _refuse_time(processes: int, *several: Choices) -> None:
     if processes > 1 and any(choices.time is not None for choices in several):
-        raise OverrideError("--time is kept in one process; leave --processes out, or give it without --time.")
+        raise OverrideError("--time works in one process only; leave out --processes or --time.")
 
 
 def _refuse_two_places(on: str | None, processes: int) -> None:

@@ -54,7 +54,7 @@ class Encoding:
             if unseen := sorted(set(values) - set(known)):
                 count = int(np.isin(values, unseen).sum())
                 yield (
-                    f"column {name!r}: {count} of {len(table)} {what} are of categories that no training image has, "
+                    f"column {name!r}: {count} of {len(table)} {what} have a category that no training image has, "
                     f"the first {unseen[0]!r}, and are given none"
                 )
 

@@ -59,7 +59,7 @@ def checked_tables(
     if readable.mean() < FEWEST_READABLE:
         first = images[images["problem"] != ""].iloc[0]
         why = f"{first['problem']}: {first['detail']}".removesuffix(": ")
-        remedy = "download the data again" if competition.read == "images" else "see whether `read` is right"
+        remedy = "download the data again" if competition.read == "images" else "check `read`"
         raise DataError(
             f"{(~readable).sum()} of {len(readable)} training images can't be read, the first {first['path']!r} "
             f"({why}); {remedy}."
@@ -98,7 +98,7 @@ def _on_both_sides(tables: Tables, check: DataCheck) -> list[str]:
         lines.append(f"{told}, whose score is too good unless folds are trained")
     if declared := int((only := said.eq(False).to_numpy(bool)).sum()):
         others = int((~tables.may_validate & ~only).sum())
-        more = f", and {others} more as a duplicate or another image of the group does" if others else ""
+        more = f", and {others} more because a duplicate or an image of their group does" if others else ""
         lines.append(f"{counted(declared, 'image only trains', 'images only train')}, with folds as well{more}")
     return lines
 
@@ -109,7 +109,7 @@ def _lost(tables: Tables, readable: npt.NDArray[np.bool_]) -> list[str]:
         return []
     there, left = (class_counts(targets, len(tables.classes)) for targets in (tables.targets, tables.targets[readable]))
     lost = [repr(tables.classes[place]) for place in np.flatnonzero((there > 0) & (left == 0))]
-    return [f"no image of {first_few(lost)} can be read, so nothing is learned of it"] if lost else []
+    return [f"no image of {first_few(lost)} can be read, so nothing is learned about it"] if lost else []
 
 
 def _give_back_freed() -> None:

@@ -24,7 +24,7 @@ Thumbnails = npt.NDArray[np.uint8]
 LOWEST = 8
 # Near-duplicates have hashes that differ in at most MOST_BITS, thumbnails that correlate by at least LEAST_CORRELATION,
 # and aspects with a ratio of at most MOST_ASPECT. Copies that were compressed again, resized or made lighter are found.
-# Of 8,797 images of dogs, cats, breeds, forests and handwritten digits, the three pairs found are the three true ones;
+# Among 8,797 images of dogs, cats, breeds, forests and handwritten digits, the three true pairs are found and no other;
 # the closest other pair, two handwritten digits, correlates by 0.987.
 MOST_BITS = 6
 LEAST_CORRELATION = 0.99

@@ -44,7 +44,7 @@ class Facts:
     """The facts about some files, a row each, in their order.
 
     table: the columns of `FileFacts`, ``path``, relative to the data folder, and ``size``, in bytes, -1 where it is
-        unknown. The table may be mapped from its file: columns that nobody uses are not read.
+        unknown. The table may be mapped from its file: unused columns are not read.
     opened: the number of files that had to be opened.
     """
 

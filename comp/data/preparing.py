@@ -1,4 +1,4 @@
-"""What a competition's ``prepare`` makes once from its files: images, or the sample submission of your own images."""
+"""A competition's ``prepare``: makes images, or the sample submission of your own images, once from the files."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def recipe_named(competition: Competition, name: str) -> Recipe:
         return several.members[int(number) - 1]
     if isinstance(declared, Ensemble):
         known = ", ".join(f"{name}.{number}" for number in range(1, len(declared.members) + 1))
-        raise OverrideError(f"The recipe {name!r} of {competition.name} is an ensemble; name one of its: {known}.")
+        raise OverrideError(f"The recipe {name!r} of {competition.name} is an ensemble; name a member: {known}.")
     if declared is None:
         known = ", ".join(competition.recipes)
         raise OverrideError(f"{competition.name} has no recipe {name!r}; it has {known}.")

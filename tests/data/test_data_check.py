@@ -193,7 +193,7 @@ def test_a_line_shows_the_ends_of_a_long_path_and_counts_one_as_one():
     assert max(map(len, lines)) < 250
     assert sum("last.png" in line and "'train/" in line for line in lines) == 5
     assert any(line.startswith("1 leak (1 exact, 0 near)") for line in lines)
-    assert any(line.startswith("1 image to predict") for line in lines)
+    assert any(line.startswith("1 image of the test set") for line in lines)
 
 
 def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, screen):

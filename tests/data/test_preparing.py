@@ -70,7 +70,7 @@ def test_columns_of_arrays_are_channels(shades, prepared, as_text):
         ({"table": "absent.csv"}, r"PixelTable: `table` .*absent\.csv"),
         ({"image": "name"}, r"halves\.csv has no column 'name'"),
         ({"table": "digits.csv", "size": (2, 4)}, r"9 values .* 2 x 4"),
-        ({"pixels": ["0", "1"]}, "'1' is no bytes .* 0.5"),
+        ({"pixels": ["0", "1"]}, "'1' should be bytes .* 0.5"),
         ({"image": "8"}, r"'../8'"),
     ],
 )
