@@ -23,7 +23,7 @@ from comp.tools.notebooks.package import ARCHIVE, FINAL, unpack
 
 
 def predict(package: Path) -> None:
-    """Predict the mounted competition's test images with the package's run; write submission.csv to this folder."""
+    """Predict the mounted competition's test images by the package's run; submission.csv goes to the working folder."""
     workspace, console = _unpacked(package), Console()
     (run,) = list_runs(workspace)
     competition = _competition(workspace)

@@ -42,7 +42,7 @@ class Speed(ProgressColumn):
         return Text(f"{speed:.0f} {task.fields['unit']}/s" if speed else "")
 
 
-# Text in a notebook too, where the output of a cell grows without widgets.
+# Prints plain text in a notebook too: a cell then has one growing output, and needs no widgets.
 plain_terminal = partial(Terminal, highlight=False, emoji=False, soft_wrap=True, force_jupyter=False)
 
 

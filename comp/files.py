@@ -106,7 +106,7 @@ def source_digest(*modules: str) -> str:
 
 
 def digest_of(files: Mapping[str, Path], most_bytes: int = MOST_BYTES) -> str:
-    """A digest, 16 hexadecimal digits, of files by their names: of their bytes, or the dates of files with more bytes.
+    """A digest, 16 hexadecimal digits, of files by name: of the bytes, or of the dates of files over ``most_bytes``.
 
     Files that can't be read, and anything that isn't a regular file, are left out.
     """
@@ -151,7 +151,7 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Let only one process at a time into the block of this path, where a file is for as long.
+    """Let only one process at a time into the block of this path; a file exists there meanwhile.
 
     waiting: called before waiting for another process.
     """

@@ -79,8 +79,8 @@ def deferred(grace: float = GRACE) -> Iterator[Deferred]:
     try:
         yield waiting
     except (RuntimeError, CompError):
-        # Torch raises it as the signal ended the processes that read images, too. A diverged loss comes up again in
-        # the resumed training.
+        # Torch's error, as the signal also ended the workers that read images; or a diverged loss, which the resumed
+        # training meets again.
         if not waiting.asked:
             raise
     finally:

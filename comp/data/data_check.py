@@ -225,7 +225,7 @@ def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], groups: Groups, h
 
 
 def _kept_together(same: Groups, look_alike: Groups) -> tuple[Groups, int]:
-    """The groups to keep together, and the number of images in too large groups: only their exact copies stay so."""
+    """The groups to keep together, and the number of images in too large groups, where only exact copies stay so."""
     sizes = np.bincount(look_alike)[look_alike]
     torn = sizes > max(LARGEST_GROUP, LARGEST_SHARE * len(look_alike))
     return np.where(torn, look_alike.max(initial=0) + 1 + same, look_alike), int(torn.sum())

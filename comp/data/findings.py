@@ -1,4 +1,4 @@
-"""The findings of the data check, and their lines: all for `comp check`, the consequences for a training."""
+"""The findings of the data check, as lines: all of them for `comp check`, the important ones for a training."""
 
 from __future__ import annotations
 

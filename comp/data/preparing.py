@@ -1,4 +1,4 @@
-"""A competition's ``prepare``: makes images, or the sample submission of your own images, once from the files."""
+"""Running a competition's ``prepare``, which makes images or the sample submission of your own images, once."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class History:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss became NaN or infinite in the first cycle, as it would again if resumed."""
+        """Whether the loss became NaN or infinite in the first stage's first cycle, as it would again if resumed."""
         try:
             last = self._last_epoch()
             losses = [float(last[name] or 0) for name in ("train_loss", "valid_loss")]

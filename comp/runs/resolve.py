@@ -77,7 +77,7 @@ class Choices:
 
     @property
     def every_fold(self) -> bool:
-        """Whether each fold is a training."""
+        """Whether every fold is trained, each in a training of its own."""
         return self.folds is not None and self.fold is None
 
     def options(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The workspace, the folder of everything, and its runs: a new run, a run by name, all runs."""
+"""The workspace folder and its runs: a new run, a run by name, all runs."""
 
 from __future__ import annotations
 
