@@ -1,4 +1,4 @@
-"""What the notebooks call that `comp notebook` and `comp run --on kaggle` write, on Kaggle's machines."""
+"""The functions that notebooks written by `comp notebook` and `comp run --on kaggle` call on Kaggle's machines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from comp.tools.notebooks.package import ARCHIVE, FINAL, unpack
 
 
 def predict(package: Path) -> None:
-    """Predict the mounted competition's test images with the package's run; submission.csv in the working folder."""
+    """Predict the mounted competition's test images by the package's run; submission.csv goes to the working folder."""
     workspace, console = _unpacked(package), Console()
     (run,) = list_runs(workspace)
     competition = _competition(workspace)
@@ -36,7 +36,7 @@ def predict(package: Path) -> None:
 
 
 def train(package: Path, arguments: Sequence[str]) -> None:
-    """`comp run` with these arguments; the runs it made go to the working folder, as one archive.
+    """Run `comp run` with these arguments; the runs that it makes go to the working folder, as one archive.
 
     Raises RunError where it fails, DataError where the competition's data are not mounted.
     """
@@ -57,7 +57,7 @@ def train(package: Path, arguments: Sequence[str]) -> None:
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            # Passed on as it comes: a notebook shows only what its own process prints.
+            # A notebook shows only what its own process prints.
             sys.stdout.write(line)
             sys.stdout.flush()
             last = line.strip() or last
@@ -76,7 +76,7 @@ def train(package: Path, arguments: Sequence[str]) -> None:
 
 
 def _unpacked(package: Path) -> Workspace:
-    """A workspace outside of the working folder, of which Kaggle keeps every file."""
+    """A workspace outside the working folder: Kaggle keeps every file in that folder."""
     workspace = Workspace(Path(tempfile.mkdtemp(prefix="comp-")).resolve())
     unpack(package, workspace.folder)
     return workspace
@@ -90,7 +90,7 @@ def _competition(workspace: Workspace) -> Competition:
 def _must_be_mounted(competition: Competition) -> None:
     for source in (competition.kaggle, *(dataset.handle for dataset in competition.extra_data)):
         if mount_of(source) is None:
-            raise DataError(f"{source} is not mounted; add it to the notebook's inputs, and run it again.")
+            raise DataError(f"{source} is not mounted; add it to the notebook's inputs, and run the notebook again.")
 
 
 def _show(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a person sees while comp works: lines, tables and progress bars; lines go to the log as well."""
+"""Lines, tables and progress bars in the terminal; lines go to the run's log as well."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-# What stands beside a bar: its text, amount, speed and time.
+# Columns beside a bar, for its text, amount, speed and time.
 BESIDE_A_BAR = 72
-# Where there is no terminal, how far a bar is gets a line after so many seconds: a silent log looks like a hang.
+# Seconds between two lines of progress where there is no terminal: a silent log looks like a hang.
 SECONDS_A_LINE = 60
 
 
@@ -42,7 +42,7 @@ class Speed(ProgressColumn):
         return Text(f"{speed:.0f} {task.fields['unit']}/s" if speed else "")
 
 
-# What is printed as text, in a notebook too: there one output a cell grows, and no widget is asked for.
+# Prints plain text in a notebook too: a cell then has one growing output, and needs no widgets.
 plain_terminal = partial(Terminal, highlight=False, emoji=False, soft_wrap=True, force_jupyter=False)
 
 
@@ -64,12 +64,12 @@ class Bar:
             )
 
     def say(self, text: str) -> None:
-        """Another text before the bar."""
+        """Change the text before the bar."""
         self.progress.update(self.task, description=text)
 
 
 def in_minutes(seconds: float) -> str:
-    """``4:05``, or ``1:04:05`` with hours."""
+    """``4:05``, or ``1:04:05`` from an hour on."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
 
@@ -85,17 +85,17 @@ class Console:
 
     terminal: Terminal = field(default_factory=plain_terminal)
     log: Path | None = None
-    # What was said once for all, while several trainings are under way.
+    # The lines that `once` printed since `of_several` began; None outside of it.
     said: set[str] | None = None
 
     def say(self, text: str = "") -> None:
-        """One line, as it is: names from the data are never read as markup or emoji."""
+        """Print a line literally: names from the data are never taken for markup or emoji."""
         self.terminal.print(text, markup=False)
         self._to_log(text)
 
     @contextmanager
     def of_several(self) -> Iterator[None]:
-        """Several trainings are under way for as long as the block lasts."""
+        """Several trainings are under way in the block."""
         self.said = set()
         try:
             yield
@@ -103,14 +103,14 @@ class Console:
             self.said = None
 
     def detail(self, text: str) -> None:
-        """A line of one training, which among several is in its log alone."""
+        """Print a line of one training; while several are under way, it goes to the log only."""
         if self.said is None:
             self.say(text)
         else:
             self._to_log(text)
 
     def once(self, text: str) -> None:
-        """A line that may hold for several trainings, and is printed for the first of them."""
+        """Print a line that may hold for several trainings: the first prints it, the others only log it."""
         if self.said is None or text not in self.said:
             self.say(text)
         else:
@@ -124,7 +124,7 @@ class Console:
                 file.write(text + "\n")
 
     def table(self, table: Table) -> None:
-        """A table as wide as it is, so that a row is a line; a terminal that is narrower wraps it."""
+        """Print a table at its full width, a line per row; a narrower terminal wraps the lines."""
         width = self.terminal.width
         self.terminal.width = 1000
         self.terminal.print(table)
@@ -132,7 +132,7 @@ class Console:
 
     @contextmanager
     def downloads(self) -> Iterator[Callable[[str], Callable[[int, int | None], None]]]:
-        """A function that makes, for the file it is given the name of, a bar and the function that moves it."""
+        """Yield a function that takes a file's name, starts a bar, and returns the function that moves the bar."""
         with self._bars(DownloadColumn(), TransferSpeedColumn()) as progress:
 
             def start(name: str) -> Callable[[int, int | None], None]:
@@ -143,20 +143,20 @@ class Console:
 
     @contextmanager
     def bar(self, text: str, total: float | None, unit: str) -> Iterator[Bar]:
-        """A bar with amount, speed and time left, gone when done; without a terminal a line a minute."""
+        """A bar with amount, speed and time left, removed when done; without a terminal, a line per minute."""
         with self._bars(MofNCompleteColumn(), Speed()) as progress:
             yield Bar(progress, progress.add_task(text, total=total, unit=unit))
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[Callable[[str], None]]:
-        """A line with the time that went by, on a terminal only; gives what changes its text."""
+        """A line with the elapsed time, on a terminal only; yields a function that changes its text."""
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         with self._progress(*columns) as progress:
             yield Bar(progress, progress.add_task(text, total=None)).say
 
     def _bars(self, *columns: ProgressColumn) -> Progress:
         return self._progress(
-            # A line stays one on a narrow terminal: what its text leaves is the bar's.
+            # The bar stays on one line in a narrow terminal, too: it takes the width that the text leaves.
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(bar_width=min(40, max(8, self.terminal.width - BESIDE_A_BAR))),
             *columns,

@@ -1,7 +1,7 @@
-"""What can go wrong, as a tree. Each message is one sentence: what was wrong, what was found, what to do.
+"""The tree of errors. Each message is one sentence: what was wrong, what was found, what to do.
 
 CompError
-├── DeclarationError      a competition.py declares something that can't be
+├── DeclarationError      a competition.py declares something impossible
 ├── OverrideError         a value given on the command line doesn't fit the field it names
 ├── DataError             the files on disk are not what the declaration says
 ├── BackboneError         timm doesn't know the backbone, or its weights can't be loaded
@@ -9,7 +9,7 @@ CompError
 │   └── DivergedError     the loss of a training became NaN or infinite
 ├── SubmissionError       a submission doesn't fit its sample submission
 └── KaggleError           Kaggle refused, or could not be reached
-    └── CredentialsError  Kaggle wants to know who is asking
+    └── CredentialsError  Kaggle's credentials are missing or wrong
 """
 
 from collections.abc import Iterable
@@ -17,23 +17,23 @@ from itertools import islice
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """A number with its word, as in a sentence: ``1 row`` or ``2 rows``; several: its plural, if not by an s."""
+    """A number with its noun: ``1 row`` or ``2 rows``. several: the plural, unless an s makes it."""
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def first_few(names: Iterable[str]) -> str:
-    """The first three of some names, as in a sentence: ``a, b, c, …``."""
+    """The first three names: ``a, b, c, …``."""
     first = list(islice(names, 4))
     return ", ".join(first[:3]) + (", …" if len(first) > 3 else "")
 
 
 def first_line(error: Exception) -> str:
-    """Of what an error says, without a full stop; its class's name where it says nothing."""
+    """The first line of an error's message, without its full stop; the class's name where there is no message."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 class CompError(Exception):
-    """Base of everything a user can mend; the command line prints it without a traceback."""
+    """Base of all errors that a user can mend; the command line prints them without a traceback."""
 
 
 class DeclarationError(CompError):
@@ -57,7 +57,7 @@ class RunError(CompError):
 
 
 class DivergedError(RunError):
-    """epoch: from 1, in which it happened. learning_rate: the stage's peak."""
+    """epoch: the epoch in which it happened, from 1. learning_rate: the stage's peak."""
 
     def __init__(self, epoch: int, learning_rate: float) -> None:
         super().__init__(

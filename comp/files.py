@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, folders with a number, digests of files, and locks."""
+"""Atomic writes of files and folders, numbered folders, digests of files, and locks."""
 
 import hashlib
 import os
@@ -14,25 +14,22 @@ from stat import S_ISREG
 from filelock import BaseFileLock, FileLock, Timeout
 
 ROOT = Path(__file__).parent.parent
-# Somebody who only asks whether a file is held has it for less.
+# Longer than a process holds a file that only asks whether it is held.
 LOOK_SECONDS = 0.1
-# Bytes of a file that a digest is of; it takes a tenth of a second.
+# Larger files, in bytes, are known by their dates: reading this much takes a tenth of a second.
 MOST_BYTES = 1 << 26
 
 
 def home() -> Path:
-    """The folder that data, caches and runs are in: ``COMP_HOME``, or the working folder."""
+    """The folder of data, caches and runs: ``COMP_HOME``, or the working folder."""
     return Path(os.environ.get("COMP_HOME") or ".").expanduser().resolve()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes ``path`` when the block ends well, and is removed when it doesn't.
-
-    Written beside its place, flushed to disk, then renamed.
-    """
+    """Yield a path to write to: it is flushed to disk and renamed to ``path`` if the block succeeds, else removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not by tempfile, whose files are closed to others whatever the person's umask is.
+    # Not by tempfile, whose files no other user can read, whatever the umask.
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     unfinished.open("xb").close()
     try:
@@ -46,9 +43,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(folder: Path, unfinished: Path) -> Iterator[None]:
-    """An empty folder ``unfinished`` becomes ``folder`` when the block ends well, and is removed when it doesn't.
+    """Make the empty folder ``unfinished``, which becomes ``folder`` if the block succeeds, and is removed if not.
 
-    Nobody else may write to either.
+    No other process may write to either.
     """
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
@@ -66,18 +63,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process left unfinished in a folder that nobody else writes to."""
+    """Remove the unfinished files of a killed process from a folder that no other process writes to."""
     for unfinished in folder.rglob(".*.part"):
         unfinished.unlink(missing_ok=True)
 
 
 def holds_files(folder: Path) -> bool:
-    """Whether anything lies right in a folder, but for what is hidden; False where there is no folder."""
+    """Whether a folder has any entry that isn't hidden; False where there is no folder."""
     return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def numbered_folder(place: Path, name: str = "") -> Path:
-    """A new folder in ``place``, called ``name`` with the next free number behind it."""
+    """Make a folder in ``place``, called ``name`` with the next free number behind it."""
     place.mkdir(parents=True, exist_ok=True)
     number = 1
     while True:
@@ -94,9 +91,9 @@ def numbered_folder(place: Path, name: str = "") -> Path:
 def source_digest(*modules: str) -> str:
     """The digest of the source of comp's modules by name: ``source_digest("comp.data.reading")``.
 
-    It stands in keys, so that what edited code would make is not taken for what was made before. A package stands for
-    all modules in it. None is imported. Raises ModuleNotFoundError for a name that is none of comp's. That of what a
-    competition's own folder defines is `Competition.source`.
+    It is a part of cache keys, so that nothing is reused that edited code would make differently. A package stands for
+    all its modules; none is imported. Raises ModuleNotFoundError for a name that is none of comp's. For the code in a
+    competition's own folder, see `Competition.source`.
     """
     files: list[Path] = []
     for module in modules:
@@ -109,9 +106,9 @@ def source_digest(*modules: str) -> str:
 
 
 def digest_of(files: Mapping[str, Path], most_bytes: int = MOST_BYTES) -> str:
-    """A digest, 16 hexadecimal digits, of files by their names: their bytes, and of those with more their dates.
+    """A digest, 16 hexadecimal digits, of files by name: of the bytes, or of the dates of files over ``most_bytes``.
 
-    What is no file, or can't be read, is left out.
+    Files that can't be read, and anything that isn't a regular file, are left out.
     """
     digest = hashlib.blake2b(digest_size=8)
     for name, path in sorted(files.items()):
@@ -125,7 +122,7 @@ def digest_of(files: Mapping[str, Path], most_bytes: int = MOST_BYTES) -> str:
 
 @contextmanager
 def held(path: Path) -> Iterator[bool]:
-    """Whether this process is the only one that holds the file, for the block; the kernel lets go when it dies."""
+    """Hold a file for the block; yields False if another process does. The kernel releases it when a process dies."""
     try:
         lock = lock_at(path).acquire(timeout=LOOK_SECONDS)
     except Timeout:
@@ -136,8 +133,8 @@ def held(path: Path) -> Iterator[bool]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process holds the file, as `held` has it; False where there is no file."""
-    if sys.platform == "win32":  # which has no lock that several may hold
+    """Whether a process holds the file by `held`; False where there is no file."""
+    if sys.platform == "win32":  # it has no shared locks
         with held(path) if path.exists() else nullcontext(True) as free:
             return not free
     import fcntl
@@ -154,9 +151,9 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Be the only process in the block of this path; the file at it is there for as long.
+    """Let only one process at a time into the block of this path; a file exists there meanwhile.
 
-    waiting: called before another process is waited for.
+    waiting: called before waiting for another process.
     """
     lock = lock_at(path)
     try:
@@ -172,6 +169,6 @@ def alone(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[No
 
 
 def lock_at(path: Path) -> BaseFileLock:
-    """A lock that the kernel lets go of when its process dies, on every system."""
-    # Any thread may let go; where the file system has no locks, a file that merely exists must not pass for one.
+    """A lock that the kernel releases when its process dies, on every system."""
+    # Any thread may release it; where the file system has no locks, a file's mere existence must not pass for one.
     return FileLock(path, thread_local=False, fallback_to_soft=False)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: ending a process, and letting what must not be cut in two end first."""
+"""SIGINT and SIGTERM: end a process cleanly, but let a block that must not be cut end first."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from types import FrameType
 from comp.errors import CompError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# The exit statuses of processes that they ended, as a shell reports them.
+# The exit statuses of processes that these signals ended, as a shell reports them.
 STATUSES = tuple(128 + number for number in SIGNALS)
-# The seconds that the block under way may still take when it is asked to end.
+# Seconds that a deferring block may still take after a signal.
 GRACE = 5.0
 
 
 @contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the process as an exit does, with everything on the way closed, and status 143."""
+    """Let SIGTERM end the process as `sys.exit` does, with clean-up, and with status 143."""
     if not _in_main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
@@ -35,7 +35,7 @@ def ending_on_sigterm() -> Iterator[None]:
 
 @dataclass
 class Deferred:
-    """A signal that waits. number: which one came, None if none did."""
+    """A signal that waits. number: the signal that came, None if none did."""
 
     number: int | None = None
 
@@ -46,9 +46,9 @@ class Deferred:
 
 @contextmanager
 def deferred(grace: float = GRACE) -> Iterator[Deferred]:
-    """Let SIGINT and SIGTERM wait for the end of the block, or for a second one, or for ``grace`` seconds.
+    """Defer SIGINT and SIGTERM to the end of the block, to a second signal, or for ``grace`` seconds at most.
 
-    The block looks at ``asked`` and ends soon. In another thread than the main one signals are left as they are.
+    The block looks at ``asked`` and ends soon. Outside the main thread signals are left as they are.
     """
     waiting = Deferred()
     if not _in_main_thread():
@@ -79,21 +79,21 @@ def deferred(grace: float = GRACE) -> Iterator[Deferred]:
     try:
         yield waiting
     except (RuntimeError, CompError):
-        # Torch's, because processes that read images were ended with this one; or a loss that diverged, which the
-        # resumed training comes upon again.
+        # Torch's error, as the signal also ended the workers that read images; or a diverged loss, which the resumed
+        # training meets again.
         if not waiting.asked:
             raise
     finally:
         give_back()
     if waiting.number is not None:
         signal.raise_signal(waiting.number)
-        # Somebody's own handler came back.
+        # A handler of the user's own returned.
         raise KeyboardInterrupt
 
 
 @contextmanager
 def own_handlers() -> Iterator[None]:
-    """Keep this process's handlers of SIGINT and SIGTERM, whatever a library sets in the block: Ray exits with 15."""
+    """Restore the handlers of SIGINT and SIGTERM after the block: Ray sets its own, which exits with status 15."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield

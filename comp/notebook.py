@@ -1,4 +1,4 @@
-"""A run's steps by hand, from a notebook or a script, in the words of fast.ai's lesson.
+"""A run's steps by hand, from a notebook or a script, with the method names of fast.ai's lesson.
 
 session = Session("digits")
 session.download()
@@ -6,7 +6,7 @@ session.lr_find()
 session.fit(learning_rate=1e-2)
 session.predict()
 
-docs/from-python.md walks through it. What a person can mend is raised as a `comp.errors.CompError`, in one sentence.
+docs/from-python.md walks through it. Errors that a user can mend are `comp.errors.CompError`, in one sentence.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ from comp.training.resuming import start
 from comp.training.state import load_weights
 from comp.training.training import Training
 
-OWN = "own"  # a recipe that a session is given
+OWN = "own"  # the recorded name of a Recipe that a session is given
 
 
 class Curve(RangeTest):
-    """A sweep that a notebook shows as a picture, and a terminal as characters; printed, it says its suggestions."""
+    """A range test that a notebook shows as a picture and a terminal in characters; as text, it is its suggestions."""
 
     def __repr__(self) -> str:
         return range_test_in_characters(self)
@@ -69,15 +69,14 @@ class Curve(RangeTest):
 
 
 class Session:
-    """One training, step by step; it is recorded in a run folder as the command line's are.
+    """One training, step by step, recorded in a run folder like those of the command line.
 
-    name: of a competition. recipe: its name, or a Recipe of your own, which the run has in its config.json as the
-        recipe ``own``: whole but for functions, which only the session has. backbone, seed, split_seed, all_data,
-        folds, fold, like: as on the command line; of folds one is trained. settings: its ``--set``,
-        ``["batch_size=32"]``.
-    competitions: folders of more competitions than the repository's.
-    workspace: the folder of data, caches and runs; without it COMP_HOME, or the working folder.
-    Raises DeclarationError for a competition that is not there, OverrideError for a choice that doesn't fit it.
+    name: a competition's. recipe: a recipe's name, or a Recipe of your own, which config.json records as the recipe
+        ``own``, without its functions: only the session has these. backbone, seed, split_seed, all_data, folds, fold,
+        like: as on the command line, but only one fold is trained. settings: those of ``--set``, ``["batch_size=32"]``.
+    competitions: folders of competitions besides the repository's.
+    workspace: the folder of data, caches and runs; by default COMP_HOME, or the working folder.
+    Raises DeclarationError for an unknown competition, OverrideError for a choice that doesn't fit it.
     """
 
     def __init__(
@@ -132,7 +131,7 @@ class Session:
         return f"<Session: {self.competition.name}, {self.choices.recipe}, {stages}{where}>"
 
     def download(self) -> Path:
-        """The folder of the competition's files, brought from Kaggle where they aren't there; raises KaggleError."""
+        """Return the folder of the competition's files, downloaded from Kaggle if needed; raises KaggleError."""
         return runner.download(self.competition, self.workspace, self.console)
 
     @cached_property
@@ -142,12 +141,11 @@ class Session:
 
     @property
     def stages(self) -> Sequence[Stage]:
-        """The recipe's stages."""
         return self.experiment.recipe.stages
 
     @property
     def training(self) -> Training:
-        """The training under way; the first step that trains makes its run folder."""
+        """The training under way; its run folder is made by the first step that trains."""
         if self._training is None:
             self._training = start(self.prepared, self.console, by_hand=True)
             self._training.found = self._found
@@ -155,37 +153,36 @@ class Session:
 
     @property
     def run(self) -> Run:
-        """The run folder."""
         return self.training.run
 
     @property
     def fitted(self) -> Sequence[Stage]:
-        """The stages that made the weights what they are, at the learning rates they had."""
+        """The stages that trained the current weights, with the learning rates used."""
         return tuple(self._training.fitted) if self._training else ()
 
     def freeze(self) -> None:
-        """Train the head only, from now on."""
+        """Train only the head from now on."""
         self._trains = "head"
 
     def unfreeze(self) -> None:
-        """Train all layer groups from now on, earlier ones at smaller learning rates."""
+        """Train all layer groups from now on, earlier groups at smaller learning rates."""
         self._trains = "all"
 
     def freeze_to(self, group: int) -> None:
-        """Train the layer groups from this one on: 0 is early, 1 late, 2 the head; -1 is the last, as in fast.ai."""
+        """Train this layer group and all later ones: 0 early, 1 late, 2 the head; -1 is the last, as in fast.ai."""
         count = len(LAYER_GROUPS)
         if not -count <= group < count:
             raise OverrideError(f"freeze_to is {group}, but the layer groups are 0 early, 1 late and 2 head.")
         self._trains = count - group % count
 
     def lr_find(self, stage: Stage | None = None, **changes: Any) -> Curve:
-        """Sweep over learning rates for a stage, as `fit` would train it; the model stays as it is.
+        """Run an LR range test for a stage as `fit` would train it; the model does not change.
 
-        A stage that is fitted with ``learning_rate="find"`` afterwards takes what was found for as many layer groups.
-        Raises RunError where no rate could be found, and what `fit` raises for fields.
+        A later `fit` with ``learning_rate="find"`` and as many trained layer groups takes the rate found here.
+        Raises RunError where no rate is found, and what `fit` raises for fields.
         """
         stage, number = self._stage(stage, changes), len(self.fitted) + 1
-        with unchanged(self.prepared.learner):  # a transformer is brought to the stage's size
+        with unchanged(self.prepared.learner):  # setting the stage's size changes a transformer
             stage = self.prepared.possible(stage)
             epochs, _ = self.prepared.inputs(stage, number)
             found = self.prepared.range_test(stage, number, epochs)
@@ -194,12 +191,12 @@ class Session:
         return Curve(**vars(found))
 
     def fit(self, stage: Stage | None = None, **changes: Any) -> None:
-        """Train a stage: one of the recipe's or of your own, with fields changed, or one of these fields alone.
+        """Train a stage of the recipe or of your own, with fields changed, or a stage made of these fields alone.
 
-        ``fit(learning_rate=1e-3, cycles=3, cycle_multiplier=2)`` trains what was frozen to, unfrozen or trained last,
-        at the size of the stage before. Without a learning rate one is found. A stage that doesn't end, because it is
-        interrupted or its loss became NaN, leaves all as it was before it.
-        Raises OverrideError or DeclarationError for fields that can't be, RunError where the loss is NaN or infinite.
+        ``fit(learning_rate=1e-3, cycles=3, cycle_multiplier=2)`` trains the layers that were last chosen by
+        `freeze_to`, `unfreeze` or a stage, at the previous stage's size. Without a learning rate one is found. A stage
+        that is interrupted, or whose loss becomes NaN, leaves model and history as they were.
+        Raises OverrideError or DeclarationError for wrong fields, RunError where the loss becomes NaN or infinite.
         """
         stage = self._stage(stage, changes)
         with self._as_before_unless_it_ends():
@@ -207,9 +204,9 @@ class Session:
         self._trains, self._predicted = stage.train, False
 
     def save(self, name: str) -> Path:
-        """Keep the weights as they are now under a name, in the run's folder ``saved``, with how they came to be.
+        """Save the current weights and their history under a name, in the run's folder ``saved``.
 
-        Raises RunError where nothing was trained yet, OverrideError for what can't be a file's name.
+        Raises RunError where nothing was trained yet, OverrideError for a name that no file can have.
         """
         self._check_trained("save")
         if not re.fullmatch(r"\w[\w .-]*", name):
@@ -224,10 +221,10 @@ class Session:
             return kept.folder.rename(saved / name)
 
     def load(self, name: str, run: str | None = None) -> None:
-        """Take up the weights that were saved under that name, here or, where one is named, in another run.
+        """Load the weights that were saved under this name in this session, or in the run that is named.
 
-        History and stages are theirs from then on. Raises RunError where there are none, they are another model's, or
-        the other run validated on other images: its weights have seen some that validate here.
+        Their history and stages replace the session's. Raises RunError where there are none, where they are another
+        model's, or where the run has other validation images: its weights have then seen some of those used here.
         """
         if run is None and self._training is None:
             raise RunError("Nothing was saved in this session yet; name a run as well, run='digits/standard-1'.")
@@ -240,7 +237,7 @@ class Session:
         trained = kept.record("trained")
         stages = recipe_of(source.record("config"), trained).stages
         learner = self.prepared.learner
-        # A copy, as what fits in part would be loaded in part.
+        # Into a copy, as weights that only fit in part would be loaded in part.
         model = deepcopy(learner.model)
         set_size(model, stages[-1].pixels)
         load_weights(model, kept.weights)
@@ -253,7 +250,7 @@ class Session:
         self.console.say(f"loaded {name} of {source.name}")
 
     def predict(self) -> pd.DataFrame:
-        """Probabilities of the test images by id, with test-time augmentation; writes the submission as well.
+        """Return the test images' probabilities by id, with test-time augmentation; write the submission as well.
 
         Raises RunError where nothing was trained yet, or a prediction is NaN or infinite.
         """
@@ -265,7 +262,7 @@ class Session:
 
     @property
     def submission(self) -> Path:
-        """The CSV that `predict` wrote. Raises RunError where the weights as they are were not predicted with."""
+        """The CSV that `predict` wrote. Raises RunError unless `predict` was called for the current weights."""
         self._check_predicted()
         return self.run.submission
 
@@ -275,31 +272,32 @@ class Session:
         return runner.submit(self.competition, self.run, self.workspace, self.console, message)
 
     def validated(self) -> pd.DataFrame:
-        """Probabilities of the validation images by id, as `predict` had them. Raises RunError before it."""
+        """Return the validation images' probabilities by id, from `predict`. Raises RunError before it."""
         self._check_predicted()
         return read_predictions(self.run.predictions("valid"))
 
     def most_confused(self) -> pd.DataFrame:
-        """The mistakes on the validation images, the most frequent first. Raises RunError before `predict`.
+        """Return the mistakes on the validation images, most frequent first.
 
-        Columns ``label``, ``predicted``, ``count``; of tags ``tag``, ``missed``, ``invented``. Numbers have none.
+        Columns ``label``, ``predicted``, ``count``; for tags ``tag``, ``missed``, ``invented``. Raises RunError before
+        `predict`, and for numbers.
         """
         if self.competition.target not in ("single", "multi"):
             raise RunError("There is no confusion between numbers; call top_losses() for those that are farthest off.")
         return most_confused(self._outcomes())
 
     def top_losses(self) -> pd.DataFrame:
-        """The validation images, the one that costs most first. Raises RunError before `predict`.
+        """Return the validation images, highest loss first. Raises RunError before `predict`.
 
-        Columns ``id``, ``label``, ``predicted``, ``probability``, ``loss`` and ``path``; of numbers ``id``,
-        ``loss``, of each its label and its prediction, and ``path``.
+        Columns ``id``, ``label``, ``predicted``, ``probability``, ``loss`` and ``path``; for numbers ``id``, ``loss``,
+        label and prediction of each number, and ``path``.
         """
         table = top_losses(self._outcomes())
         paths = self.prepared.tables.answers.train.set_index("id")["path"]
         return table.assign(path=paths[table["id"]].map(Path).to_numpy())
 
     def show_batch(self, count: int = 8) -> Plot:
-        """So many images as training sees them, augmented, each below its label."""
+        """Show some images as training sees them, augmented, each below its label."""
         tables, images, stage = self.prepared.tables, self.prepared.images, self.stages[-1]
         rows = np.random.default_rng(self.choices.seed).permutation(self.prepared.training)[:count].tolist()
         dataset = images.dataset(stage.pixels, self.choices.seed, self.experiment.recipe.random_erasing)
@@ -307,7 +305,7 @@ class Session:
         return grid(pictures, [in_words(tables.train["label"].iloc[row]) for row in rows])
 
     def plot_top_losses(self, count: int = 8) -> Plot:
-        """The validation images that cost most, below what they are and were taken for. Raises RunError as above."""
+        """Show the validation images of highest loss, below their labels and predictions. Raises RunError as above."""
         table, reading = self.top_losses().head(count), self.prepared.images.reading
         pictures = [in_rgb(read_image(path, SIDE, reading)) for path in table["path"]]
         named = [name for name in ("label", "predicted", "probability", "loss") if name in table]
@@ -316,13 +314,13 @@ class Session:
         return grid(pictures, titles)
 
     def plot_confusion(self) -> Plot:
-        """How often each class was taken for each; of many classes those confused most. Raises RunError as above."""
+        """Plot the confusion matrix; of many classes, only those confused most. Raises RunError as above."""
         if self.competition.target != "single":
             raise RunError("There is a confusion matrix of one class per image only; call most_confused().")
         return confusion(confusion_to_read(self._outcomes().confusion))
 
     def diagnose(self) -> None:
-        """Say in words what the losses show, and the one change to try. Raises RunError where nothing was trained."""
+        """Print what the losses show and which one change to try. Raises RunError where nothing was trained yet."""
         self._check_trained("diagnose")
         self.training.finish()
         runner.diagnose(self.run, self.console)
@@ -342,7 +340,7 @@ class Session:
 
     @contextmanager
     def _as_before_unless_it_ends(self) -> Iterator[None]:
-        """Give back model and history where the block fails: a retry then goes as if it were the first try."""
+        """Restore model and history where the block fails, so that a retry goes like a first try."""
         training, learner = self.training, self.prepared.learner
         model, snapshots, sizes = deepcopy(learner.model), training.snapshots, training.run.history.sizes()
         baseline = training.baseline
@@ -362,14 +360,14 @@ class Session:
     def _check_predicted(self) -> None:
         self._check_trained("predict")
         if not self._predicted:
-            raise RunError("The weights as they are were not predicted with yet; call predict() first.")
+            raise RunError("Nothing was predicted with the current weights yet; call predict() first.")
 
     def _check_same_rows(self, source: Run) -> None:
         tables = self.prepared.tables
         if source.validating() != set(answers_of(tables.train).iloc[self.prepared.validating]):
             raise RunError(
-                f"{source.name} validated on other images, so its weights have seen some that validate here; "
-                "take the seed and the folds that it has."
+                f"{source.name} validated on other images, so its weights have seen validation images of this session; "
+                "use its seed and folds."
             )
         source.must_have_classes(tables.classes)
 
@@ -380,7 +378,7 @@ class Session:
 
 
 def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:
-    """The tables of stages, epochs and steps, and the weights that are averaged with the last ones."""
+    """Copy the tables of stages, epochs and steps, and the snapshots that are averaged with the final weights."""
     pairs = [(source.folder / name, target.folder / name) for name in TABLES]
     pairs += [(source.checkpoint(name), target.checkpoint(name)) for name in snapshots]
     for path, copy in pairs:

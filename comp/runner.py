@@ -1,7 +1,7 @@
 """The steps of a run, in order: download, read and check, train, predict, report, submit.
 
-Nothing is computed here. A step imports the rooms it needs: one without torch starts at once, and torch is imported
-after the tables are read, as what reading them takes for a while is then given back and used again.
+Nothing is computed here. Each step imports the packages it needs, so steps without torch start at once. Torch is
+imported after the tables are read, so that it reuses the memory that reading them took and freed.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def run(
     delete_archives: bool = False,
     on: str | None = None,
 ) -> Run:
-    """All steps, from Kaggle to the CSV; with ``submitting`` back to Kaggle and its score.
+    """Do all steps from the download to the CSV; with ``submitting`` also upload it and wait for its score.
 
-    The same that was begun before and stopped is resumed. on: where folds are trained side by side.
+    The same run, where it was stopped before, is resumed. on: where folds are trained side by side, see `each`.
     """
     from comp.kaggle.submitting import has_score
 
@@ -69,9 +69,9 @@ def run_each(
     delete_archives: bool = False,
     on: str | None = None,
 ) -> list[Run]:
-    """The runs of several recipes or seeds, from Kaggle to the CSV; those that are there are not trained again.
+    """Make the runs of several recipes or seeds, from the download to the CSV; finished ones are not trained again.
 
-    on: where they are trained side by side, as `each` takes it; of each its folds where there are folds.
+    on: where the runs, or the folds of each, are trained side by side, see `each`.
     """
     from comp.data.data_check import checked_tables
     from comp.tools.side_by_side import Job, each
@@ -80,7 +80,7 @@ def run_each(
     with main_first():
         data = download(competition, workspace, console, delete_archives=delete_archives)
     if any(trainings.several for trainings in every):
-        on = None  # in each of them
+        on = None  # each of them takes its folds there
     if on is not None:
         checked_tables(competition, workspace, console)  # once, not in every training
     jobs = [Job(f"{one.choices.recipe}, seed {one.choices.seed}", partial(_run_from_now, one)) for one in every]
@@ -88,14 +88,14 @@ def run_each(
 
 
 def _trainings(competition: Competition, choices: Choices, workspace: Workspace, on: str | None = None) -> Trainings:
-    """What is to be trained; raises OverrideError or BackboneError for what can't be, without data."""
+    """The trainings to do, checked without data; raises OverrideError or BackboneError."""
     from comp.tools.several import Trainings
     from comp.tools.side_by_side import refuse_other_places
 
     if on is not None:
         refuse_other_places(on, "kaggle")
         if choices.time is not None:
-            raise OverrideError("--time is kept on this machine; leave --on out, or give --on without --time.")
+            raise OverrideError("--time works on this machine only; leave out --on or --time.")
     experiments = [Experiment.of(competition, one, workspace) for one in trainings_of(competition, choices)]
     for experiment in experiments if is_main() else ():
         refuse_sizes(experiment.recipe, workspace.cache)
@@ -103,7 +103,7 @@ def _trainings(competition: Competition, choices: Choices, workspace: Workspace,
 
 
 def _run(trainings: Trainings, console: Console, goal: Goal, submitting: bool = False) -> Run:
-    """Train and predict what didn't get to ``goal``, write its page, and submit it."""
+    """Train and predict what hasn't reached ``goal``, write its page, and submit it."""
     if trainings.several:
         trained = trainings.in_one(goal, console)
         _report_and_submit(trainings.first, trained, console, submitting)
@@ -115,12 +115,12 @@ def _run(trainings: Trainings, console: Console, goal: Goal, submitting: bool = 
 
 
 def _run_from_now(trainings: Trainings, console: Console) -> Run:
-    """A run of its own, with a time of its own."""
+    """Run one of several; its time budget starts now."""
     return _run(replace(trainings, began=monotonic()), console, lambda _: False)
 
 
 def _train_one(experiment: Experiment, console: Console, goal: Goal, tables: Tables | None = None) -> Run:
-    """Train and predict, or what is left of it."""
+    """Train and predict, as far as that is not done yet."""
     with _training(experiment, console, goal, tables) as training:
         return _train_and_predict(training)
 
@@ -128,7 +128,7 @@ def _train_one(experiment: Experiment, console: Console, goal: Goal, tables: Tab
 def _training(
     experiment: Experiment, console: Console, goal: Goal, tables: Tables | None = None
 ) -> AbstractContextManager[Training]:
-    """The training of this experiment that didn't get to ``goal``, or a new one."""
+    """The training of this experiment that hasn't reached ``goal``, or a new one."""
     prepared = _prepared(experiment, console, tables)
     from comp.training.resuming import under_way
 
@@ -154,7 +154,7 @@ def _train_and_predict(training: Training) -> Run:
 
 
 def _train(training: Training) -> Run:
-    """Train the stages that are left, and say what their losses show."""
+    """Train the remaining stages and say what the losses show."""
     if not training.run.trained:
         training.train_stages()
         diagnose(training.run, training.console)
@@ -183,16 +183,16 @@ def run_at_kaggle(
     submitting: bool = False,
     delete_archives: bool = False,
 ) -> Run:
-    """All steps in a notebook at Kaggle, up to the run folder brought here; with ``submitting`` on from there.
+    """Do all steps in a notebook at Kaggle and bring the run folder here; with ``submitting`` submit it from here.
 
-    Where the same was begun before and interrupted, that notebook is followed.
+    Where this command was interrupted before, the notebook that it had started is followed.
     """
     from comp.tools.notebooks.training import trained_at_kaggle
 
     with trained_at_kaggle(declaration, choices, workspace, console) as trained:
         if submitting:
             competition = load_competition(declaration)
-            # The submission is held against the sample submission once more.
+            # The submission is checked against the sample submission once more.
             download(competition, workspace, console, delete_archives=delete_archives)
             submit(competition, trained, workspace, console)
             report(competition, trained, workspace, console)
@@ -200,13 +200,13 @@ def run_at_kaggle(
 
 
 def rehearse(competition: Competition, choices: Choices, workspace: Workspace, console: Console, share: float) -> Run:
-    """All steps up to the CSV with a share of the labelled images hidden, and what score that lets one expect."""
+    """Do all steps up to the CSV with a share of the labelled images hidden, and say what score to expect."""
     from comp.tools.rehearsal import rehearsed
 
     def run_inside(competition: Competition, workspace: Workspace) -> Run:
         return _run(_trainings(competition, choices, workspace), console, attrgetter("reported"))
 
-    _trainings(competition, choices, workspace)  # refused, if at all, before images are hidden
+    _trainings(competition, choices, workspace)  # wrong choices are refused before images are hidden
     if choices.teacher is not None and workspace.rehearsals.resolve() not in choices.teacher.folder.resolve().parents:
         raise OverrideError(
             f"{choices.teacher.name} may have learned from the images that are hidden here; name the folder of a run "
@@ -218,7 +218,7 @@ def rehearse(competition: Competition, choices: Choices, workspace: Workspace, c
 def download(
     competition: Competition, workspace: Workspace, console: Console, *, delete_archives: bool = False
 ) -> Path:
-    """The folder of the competition's files and its data sets'; does nothing where they already are."""
+    """Download the files of a competition and its data sets, unless they are there; return their folder."""
     from comp.kaggle import fetch
 
     return fetch.download(competition, workspace, console, delete_archives=delete_archives)
@@ -227,11 +227,10 @@ def download(
 def train(
     competition: Competition, choices: Choices, workspace: Workspace, console: Console, on: str | None = None
 ) -> Run:
-    """Train a recipe stage by stage, in a new run folder or that of the same training that was stopped.
+    """Train a recipe stage by stage on downloaded data, in a new run folder or that of the same, stopped training.
 
-    Where folds are chosen, and none of them, all are trained, predicted and joined; several recipes or backbones are
-    blended. on: where, as `each` takes it.
-    The data must have been downloaded.
+    With ``folds`` and no ``fold``, all folds are trained, predicted and joined; several recipes or backbones are
+    blended. on: where these are trained side by side, see `each`.
     """
     trainings = _trainings(competition, choices, workspace, on)
     if trainings.several:
@@ -241,7 +240,7 @@ def train(
 
 
 def resume(competition: Competition, stopped: Run, workspace: Workspace, console: Console) -> Run:
-    """Train this run to its end."""
+    """Resume this run and train it to its end."""
     prepared = _prepared(Experiment.of_run(competition, stopped, workspace), console)
     from comp.training.resuming import resumed
 
@@ -250,7 +249,7 @@ def resume(competition: Competition, stopped: Run, workspace: Workspace, console
 
 
 def diagnose(trained: Run, console: Console) -> None:
-    """Say in words what the losses of a run show, and the one change to try; the run may have ended early."""
+    """Print what the losses of a run show and which one change to try; the run may have ended early."""
     from comp.report.diagnosis import diagnosis_of
 
     for line in diagnosis_of(trained):
@@ -277,7 +276,7 @@ def report(
     *,
     again: bool = False,
 ) -> None:
-    """Write the run's page, without activation maps, which cost minutes; what it lacks spoils no run."""
+    """Write the run's page, without activation maps, which take minutes; a page that fails does not fail the run."""
     from comp.report.report import explain
 
     try:
@@ -287,16 +286,16 @@ def report(
         with suppress(OSError):
             trained.write_record("no-report", {"error": str(error)})
     else:
-        if not again:  # which was announced
+        if not again:  # it was announced before
             console.say(f"wrote {page}")
 
 
 def submit(
     competition: Competition, trained: Run, workspace: Workspace, console: Console, message: str | None = None
 ) -> SubmissionRow:
-    """Check the run's submission once more, upload it, wait for its score and say where it stands.
+    """Check the run's submission once more, upload it, wait for its score and say its place on the leaderboard.
 
-    An upload that was interrupted goes on; a file that Kaggle has is not sent again.
+    An interrupted upload is resumed; a file that Kaggle already has is not sent again.
     """
     from comp.kaggle.submitting import send
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from textwrap import dedent
 
-# Before torch is imported: on cores that others use too, its threads wait for each other for longer than they compute.
+# Set before torch is imported: on busy cores, its threads wait for each other longer than they compute.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
@@ -38,7 +38,7 @@ COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
 @pytest.fixture(scope="module", autouse=True)
 def _a_small_heap():
-    """Every stage of a training collects garbage, which takes longer than a small stage among all that is imported."""
+    """Each training stage collects garbage; with all imported objects, that takes longer than a small stage."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -46,7 +46,7 @@ def _a_small_heap():
 
 @pytest.fixture(scope="session", autouse=True)
 def _haste():
-    """No test cuts the power, so none waits for the disk."""
+    """Don't wait for the disk: no test cuts the power."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
@@ -54,18 +54,18 @@ def _haste():
 
 @pytest.fixture(autouse=True)
 def _charts_where_they_are_looked_at(request, monkeypatch):
-    """To draw them takes more than half of so small a run as most are."""
+    """Draw charts only where tests look at them: drawing takes more than half of a small run."""
     if not {"report", "real"} & set(request.path.parts):
         monkeypatch.setattr(figures, "_drawn", lambda *_: Markup('<svg viewBox="0 0 1 1"></svg>'))
 
 
 def pytest_collection_modifyitems(items):
-    """Begin with those that start a cluster or a browser, for one process: idle ones take tests from the end."""
+    """Begin with tests that start a cluster or a browser, in one process: idle processes take tests from the end."""
     items.sort(key=lambda item: item.path.name != "test_side_by_side.py" and "in_browser" not in item.path.parts)
 
 
 def be_nobody(patch, home):
-    """Take what is set for this machine's user out of the environment."""
+    """Remove the settings of this machine's user from the environment."""
     for name in list(os.environ):
         if name.startswith(("KAGGLE_", "COMP_")) or name.lower().endswith("_proxy"):
             patch.delenv(name)
@@ -105,7 +105,7 @@ def comp(monkeypatch, capsys):
 
 @pytest.fixture
 def forked(tmp_path_factory):
-    """Starts the command line in a process of its own; ``before`` is called in it first."""
+    """Starts the command line in another process, where ``before`` is called first."""
     started = []
 
     def start(*arguments, before=lambda: None, **environment):
@@ -125,7 +125,7 @@ def forked(tmp_path_factory):
 
 @cache
 def noisy_square(path, colour, size):
-    """A file's bytes; most tests are made of the same."""
+    """The bytes of an image file, cached, as most tests use the same ones."""
     noise = np.random.default_rng(list(path.encode())).integers(-30, 30, (size, size, 3))
     file = BytesIO()
     square = Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
@@ -135,7 +135,7 @@ def noisy_square(path, colour, size):
 
 @dataclass(frozen=True)
 class Made:
-    """A competition that a test made: its plugin folder, and what the local Kaggle serves.
+    """A competition made by a test: its plugin folder, and the files that the local Kaggle serves.
 
     plugins: the folder for ``--competitions``. files: the competition's own, as they are served.
     """
@@ -157,7 +157,7 @@ class Made:
         return load_competition(self.declaration)
 
     def image(self, path, colour, size=20):
-        """A noisy square of one colour at ``path``; the file's name alone draws its noise."""
+        """Write a noisy square of one colour to ``path``, which also seeds the noise."""
         target = self.files / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(noisy_square(path, COLOURS.get(colour, colour), size))
@@ -186,7 +186,7 @@ competition = Competition(
 
 
 def made_in(folder, source, name="shades"):
-    """A competition by the source of its declaration, without files."""
+    """Make a competition from the source of its declaration, without files."""
     made = Made(folder / "plugins", folder / "served", name)
     made.declaration.parent.mkdir(parents=True)
     made.declaration.write_text(dedent(source), encoding="utf-8")
@@ -196,13 +196,13 @@ def made_in(folder, source, name="shades"):
 
 @pytest.fixture
 def make(tmp_path):
-    """Starts a competition from the source of its declaration, which may name itself ``shades`` only."""
+    """Makes a competition from the source of its declaration, whose name must be ``shades``."""
     return partial(made_in, tmp_path)
 
 
 @pytest.fixture
 def serving(monkeypatch, tmp_path):
-    """The local Kaggle with a made competition, for as long as the block lasts; with faults, going wrong as planned."""
+    """Runs the local Kaggle with a made competition in the block, with the given faults."""
 
     @contextmanager
     def start(made, *faults):
@@ -239,7 +239,7 @@ competition = Competition(
 
 
 def shades_in(folder):
-    """Which colour is it? 36 images to learn from, 12 to predict; one class per image, in a CSV."""
+    """Which colour is it? 36 training and 12 test images; one class per image, in a CSV."""
     made = made_in(folder, SHADES)
     colours = list(COLOURS)
     train = {f"t{number:02}": colours[number % 3] for number in range(36)}
@@ -266,24 +266,24 @@ def on_shades(shades, comp):
 
 @pytest.fixture
 def downloaded(shades, workspace):
-    """The shades, their files in the workspace."""
+    """`shades`, with its files in the workspace."""
     shutil.copytree(shades.files, workspace.data("shades"))
     return shades
 
 
 @dataclass(frozen=True)
 class Predicting:
-    """A made competition whose data have been downloaded, and runs of it with predictions that no model made."""
+    """A made competition with downloaded data, and runs of it with random predictions."""
 
     competition: object
     workspace: Workspace
     tables: object
 
     def run(self, parts=None, *, knows=1.0, seed=0, name="standard", **config):
-        """A run folder as training and predicting leave it; config fields may be given.
+        """Write a run folder as training and predicting leave it; config fields may be given.
 
-        parts: of every labelled row, "train" or "valid"; by default every third validates. knows: how much of the truth
-        of the rows that validate is mixed into what is drawn from ``seed``.
+        parts: "train" or "valid" for each labelled row; by default every third validates. knows: the weight of the true
+        labels of the validation rows, against random predictions drawn from ``seed``.
         """
         tables, competition = self.tables, self.competition
         run = create_run(self.workspace, competition.name, name)
@@ -320,7 +320,7 @@ class Predicting:
         return run
 
     def folds(self, count=3, *, seed=0, dealt=None, **others):
-        """A run for each fold, in which the rows validate as ``dealt`` or, by default, in turn."""
+        """A run per fold; ``dealt`` is the fold in which each row validates, by default in turn."""
         dealt = np.arange(len(self.tables.train)) % count if dealt is None else dealt
         return [
             self.run(np.where(dealt == fold, "valid", "train"), seed=seed, folds=count, fold=fold + 1, **others)
@@ -330,7 +330,7 @@ class Predicting:
 
 @pytest.fixture
 def predicting(workspace):
-    """The data of a made competition downloaded, so that runs of it can be written: ``predicting(shades).run(...)``."""
+    """Downloads a made competition's data, so that runs of it can be written: ``predicting(shades).run(...)``."""
 
     def start(made):
         shutil.copytree(made.files, workspace.data(made.name))
@@ -346,7 +346,7 @@ def made(predicting, shades):
 
 @pytest.fixture(scope="session")
 def downloaded_digits(tmp_path_factory):
-    """A workspace with the digits, brought once from the local Kaggle by the real client; not to be written to."""
+    """A read-only workspace with the digits, downloaded once from the local Kaggle by the real client."""
     workspace = Workspace(tmp_path_factory.mktemp("digits"))
     with pytest.MonkeyPatch.context() as patch:
         be_nobody(patch, workspace.folder)
@@ -356,7 +356,7 @@ def downloaded_digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def few_digits(downloaded_digits):
-    """Copies the digits to another workspace, with 400 of their labelled images."""
+    """Copies the digits, with 400 of the labelled images, to another workspace."""
 
     def start(workspace):
         shutil.copytree(downloaded_digits.folder / "data", workspace.folder / "data")
@@ -366,7 +366,7 @@ def few_digits(downloaded_digits):
         left_out = {f"{row.partition(',')[0]}.png" for row in rows[400:]}
         for name in left_out:
             (workspace.data("digits") / "train" / name).unlink()
-        # Or a download would bring them back.
+        # Else a download would bring the images back.
         record = workspace.data("digits") / ".complete.json"
         known = json.loads(record.read_text())
         known["files"]["train"] = [name for name in known["files"]["train"] if name not in left_out]
@@ -378,6 +378,6 @@ def few_digits(downloaded_digits):
 
 @pytest.fixture
 def digits_home(few_digits, downloaded_digits, workspace):
-    """A workspace of one's own with these, and with the Kaggle that they came from."""
+    """A writable workspace with `few_digits`, and with the local Kaggle that serves them."""
     shutil.copytree(downloaded_digits.cache / "local-kaggle", workspace.cache / "local-kaggle")
     return few_digits(workspace)

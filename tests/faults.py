@@ -1,7 +1,7 @@
-"""Bad days of the local Kaggle: an application before its own, which goes wrong as planned.
+"""Planned faults of the local Kaggle, by an application in front of its own.
 
 A plan is a list of faults. Each says which requests it strikes, how often, and what happens to them; a request meets
-the first fault that strikes it. Every other request is answered as ever.
+the first fault that strikes it. Every other request is answered normally.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ PAGE = "<!DOCTYPE html><html><body><h1>Sign in to use this network</h1></body></
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong.
+    """A planned fault.
 
-    at: the requests it strikes: a call by its name in Kaggle's protocol, like ``CreateSubmission``, or the beginning of
-        a path: ``archives`` (of competitions and data sets), ``archives/planets-dataset.zip``, ``uploads``.
+    at: the requests that it strikes: a call by its name in Kaggle's protocol, like ``CreateSubmission``, or the start
+        of a path: ``archives`` (of competitions and data sets), ``archives/planets-dataset.zip``, ``uploads``.
     what: what happens:
         refuse: ``status`` and, if it is not None, ``retry_after`` seconds; nothing is done.
         page: a web page with status 200, as of a proxy; nothing is done.
         drop: the connection ends after ``after_bytes`` of the body; at 0, before the answer begins.
         stall: nothing comes for ``seconds`` after ``after_bytes`` of the body, then the connection ends.
-        short: the body has ``after_bytes`` bytes only, and its length says so.
-        garble: the bit 0 of the body's byte ``after_bytes`` is another.
-        change: the archive gets one more file at its beginning, so that every byte after it lies elsewhere.
-        expire: the upload's address has run out.
+        short: the body has only ``after_bytes`` bytes, and its length says so.
+        garble: bit 0 of the body's byte ``after_bytes`` is flipped.
+        change: the archive gets one more file at its beginning, which shifts every byte after it.
+        expire: the upload's address has expired.
         lose: the request is done, but its answer doesn't arrive: the connection ends or, with a ``status``, a gateway
-            says that.
-        set: the answer says ``fields``, by their names in Kaggle's protocol.
+            answers with that status.
+        set: the answer has ``fields``, by their names in Kaggle's protocol.
         pending: the submissions in the answer are not scored yet.
         late: the latest submission is not in the answer yet.
-    times: how many requests are struck, after the first ``skip`` of those at ``at``; None for all.
+    times: the number of requests struck, after the first ``skip`` requests at ``at``; None for all.
     """
 
     at: str
@@ -55,7 +55,7 @@ class Fault:
 
 
 def misbehaving(*plan):
-    """What makes the local Kaggle's application, in place of `create_app`: one that goes wrong as planned."""
+    """A replacement of `create_app`, which makes the local Kaggle's application with the planned faults."""
     return lambda kaggle, kernels: Faulty(create_app(kaggle, kernels), plan, kaggle)
 
 
@@ -92,7 +92,7 @@ class Faulty:
         await answer(scope, receive, send)
 
     def _strikes(self, path):
-        """The first fault of the plan for this request; each counts all the requests it is for."""
+        """The first fault that strikes this request; each fault counts all requests at its place."""
         found = None
         for number, fault in enumerate(self._plan):
             if fault.is_at(path):
@@ -103,7 +103,7 @@ class Faulty:
         return found
 
     def _cut(self, fault):
-        """What answers up to a byte of the body; then the connection is silent or not, and ends."""
+        """An application that answers up to a byte of the body, may stall, and ends the connection."""
 
         async def end(scope, receive, send):
             with suppress(TimeoutError):
@@ -131,7 +131,7 @@ class Faulty:
         return some if fault.after_bytes else end
 
     async def _answer(self, scope, receive):
-        """Status, headers and body of the application's answer, kept back."""
+        """Status, headers and body of the application's answer, which is not sent."""
         start, body = {}, bytearray()
 
         async def keep(message):
@@ -158,7 +158,7 @@ def _changed(fault, body):
 
 
 async def _end(scope, receive, send):
-    """End the connection, which uvicorn's own ``send`` knows."""
+    """End the connection, which uvicorn's ``send`` is bound to."""
     send.__self__.transport.close()
     await _until_left(receive)
 

@@ -1,4 +1,4 @@
-"""The command line as tests call it: how it ended, in this process or in one of its own."""
+"""The command line in tests: its result, in this process or in a forked one."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ from comp.training import features, training
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended."""
+    """The result of a command."""
 
     status: int
     out: str
@@ -36,7 +36,7 @@ class Ended:
 
 
 class Forked:
-    """Work in a process of its own, forked from this one, where everything is imported already; streams to files."""
+    """Work in a fork of this process, where everything is imported already; its streams go to files."""
 
     def __init__(self, folder, work):
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,15 +50,15 @@ class Forked:
     def _alone(self, work):
         for number, stream in enumerate(self._streams, start=1):
             os.dup2(os.open(stream, os.O_WRONLY | os.O_APPEND), number)
-        # As a new process has them.
+        # Streams like those of a new process.
         sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
-        # Tests started in the background of a shell would hand on that they ignore interrupts.
+        # Tests in the background of a shell ignore interrupts, and a fork would inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         AcceleratorState._reset_state(reset_partial_state=True)
         work()
 
     def says(self, beginning, seconds=60):
-        """Waits for a line that begins so; gives the rest of it."""
+        """Wait for a line with this beginning; return the rest of it."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             for line in self._streams[0].read_text().splitlines(keepends=True):
@@ -72,7 +72,7 @@ class Forked:
         return Ended(self._process.exitcode, *(stream.read_text() for stream in self._streams))
 
     def ends_within(self, seconds):
-        """Whether it ends by itself in that time."""
+        """Whether the process ends by itself in this time."""
         self._process.join(seconds)
         return self._process.exitcode is not None
 
@@ -81,7 +81,7 @@ class Forked:
 
 
 def killed_after(saves, folder, work):
-    """Calls ``work`` in a process that is killed once the state of a training was saved so many times."""
+    """Call ``work`` in a process that is killed after ``saves`` saves of a training's state."""
 
     def until_then():
         training.SAVE_SECONDS, training.MOST_COST, features.MARK_SECONDS = -1.0, float("inf"), 0.0
@@ -100,7 +100,7 @@ def killed_after(saves, folder, work):
 
 
 def results(run):
-    """Digests of its weights, its submission and what was learned on the way, by file: the same for the same bytes."""
+    """Digests of a run's weights, submission and records, by file: the same for the same bytes."""
     names = ("submission.csv", "history.csv", "split.csv", "trained.json", "scores.json")
     files = (*sorted((run.folder / "checkpoints").glob("*.safetensors")), *(run.folder / name for name in names))
     assert len(files) > len(names)
@@ -108,5 +108,5 @@ def results(run):
 
 
 def left_over(run):
-    """Files of a run that a killed process left unfinished."""
+    """The files of a run that a killed process left unfinished."""
     return [path.name for path in run.folder.rglob("*") if path.name.endswith(".part") or path == run.last]

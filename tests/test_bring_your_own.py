@@ -1,7 +1,7 @@
-"""The page's examples, each run as it stands: what it sets is set in a declaration, from files to a graded submission.
+"""Each example of docs/bring-your-own.md, set in a declaration and run from the files to a graded submission.
 
-An example is of the competition `shades`, whose images have a colour, unless a comment before it names another:
-`<!-- of: numbers -->` is the one that the fixture `numbers` makes.
+An example is for the competition `shades`, whose images have a colour, unless a comment before it names another:
+`<!-- of: numbers -->` names the competition that the fixture `numbers` makes.
 """
 
 import ast
@@ -21,14 +21,14 @@ PAGE = Path(__file__).parent.parent / "docs" / "bring-your-own.md"
 EXAMPLE = re.compile(r"^#+ ([^\n]+)\n(?:(?!^#+ ).)*?(?:<!-- of: (\w+) -->\s+)?^```python\n(.*?)^```$", re.M | re.S)
 EXAMPLES = {title: (of or "shades", code) for title, of, code in EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))}
 COUNTED = re.compile(r"^\| \[.+\]\(#([\w-]+)\) \| (\d+) \|$", re.M)
-# Where the competition's own recipe would leave out what an example is of.
+# Settings of examples that the competition's own recipe would not use.
 SETTINGS = {"An augmentation": ("--set", "stages.views=4")}
 OWNERS = {field.name: owner for owner in (Competition, Recipe, Stage) for field in fields(owner)}
 
 
 @pytest.fixture
 def patients(shades):
-    """The colours again, of two images each, in a folder for each id."""
+    """`shades` with two images per id, in a folder for each id."""
     for place, folder in (("train", "scans"), ("test", "others")):
         for image in sorted((shades.files / place).iterdir()):
             for number in range(2):
@@ -40,7 +40,7 @@ def patients(shades):
 
 @pytest.fixture
 def people(shades):
-    """The colours again, whose CSVs have ages and sexes."""
+    """`shades` with ages and sexes in its CSVs."""
     head, *rows = (shades.files / "train.csv").read_text().splitlines()
     shades.text("train.csv", [f"{head},age,sex", *(f"{row},{number + 20},f" for number, row in enumerate(rows))])
     shades.text("test.csv", ["id,age,sex", *(f"q{number:02},{number + 30},m" for number in range(12))])
@@ -48,7 +48,7 @@ def people(shades):
 
 
 def renamed(made, column, names):
-    """The colours again, by other names in a column of this name."""
+    """Rename the colours of `shades` and their column."""
     answers = made.served / ".answers" / f"{made.name}.csv"
     for path in (made.files / "train.csv", made.files / "sample_submission.csv", answers):
         text = path.read_text().replace("id,colour", f"id,{column}")
@@ -71,7 +71,7 @@ def grades(shades):
 
 @pytest.fixture
 def rows(shades):
-    """The colours again, where a submission has a row for each image and colour."""
+    """`shades` with a row of the submission per image and colour."""
     answers = shades.served / ".answers" / "shades.csv"
     for path in (shades.files / "sample_submission.csv", answers):
         given = [line.split(",") for line in path.read_text().splitlines()[1:]]
@@ -82,7 +82,7 @@ def rows(shades):
 
 @pytest.fixture
 def questions(shades):
-    """The colours again, with a second question of each image, and a row of the submission for each of both."""
+    """`shades` with two questions about each image, and a row of the submission for each question."""
     answers = shades.served / ".answers" / "shades.csv"
     for path in (shades.files / "train.csv", shades.files / "sample_submission.csv", answers):
         given = [line.split(",") for line in path.read_text().splitlines()[1:]]
@@ -99,7 +99,7 @@ def questions(shades):
 
 
 def declared(source, example):
-    """The source of a declaration with the example before it, and the fields that it sets, set."""
+    """The source of a declaration with the example before it, using the fields that the example defines."""
     names = [
         target.id
         for node in ast.parse(example).body
@@ -119,7 +119,7 @@ def declared(source, example):
 
 @pytest.fixture
 def scans(shades):
-    """`shades` whose images are DICOM files."""
+    """`shades` with DICOM images."""
     for path in shades.files.glob("t*/*.png"):
         dicom(path.with_suffix(".dcm"), np.asarray(Image.open(path)))
         path.unlink()

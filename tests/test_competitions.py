@@ -1,4 +1,4 @@
-"""What every folder of competitions/ must hold to, whichever there are."""
+"""The rules for every folder of competitions/."""
 
 import ast
 import os

@@ -55,7 +55,7 @@ def test_a_bar_is_one_line_of_a_terminal_of_eighty_columns_with_the_text_it_was_
         bar.say("training, 3 h 05 min left of all stages")
         bar.advance(1_000)
         bar.progress.refresh()
-    # When it is taken away, it goes back by no more than the one line.
+    # Removing the bar moves the cursor up by one line only.
     assert screen.getvalue().count("\x1b[1A") == 1
     lines = screen.getvalue().replace("\r", "\n").splitlines()
     assert any("3 h 05 min left" in line and " 1000/12345 " in line for line in lines)

@@ -1,4 +1,4 @@
-"""The page that walks through a session, run as it stands."""
+"""docs/from-python.md, which walks through a session, is run as it stands."""
 
 import ast
 import re
@@ -17,7 +17,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), 
 
 
 def execute(code, names):
-    """As a notebook's cell: what it ends with is printed."""
+    """Run code like a notebook's cell: the value of its last expression is printed."""
     cell = ast.parse(code)
     last = cell.body.pop() if isinstance(cell.body[-1], ast.Expr) else None
     exec(compile(cell, PAGE.name, "exec"), names)
@@ -31,7 +31,7 @@ def without_numbers(text):
 
 @pytest.fixture
 def cells(digits_home, capsys):
-    """Each python block of the page with what it printed, and the names it left."""
+    """The names after all python blocks of the page, and the output of each block; None for other blocks."""
     names, printed = {}, []
     for kind, code in BLOCKS:
         if kind == "python":
@@ -69,7 +69,7 @@ def test_a_notebook_to_fork_has_the_cells_of_the_page_behind_one_that_sets_comp_
     code = [cell.source for cell in made.cells if cell.cell_type == "code"]
     assert "git clone" in code[0]
     assert code[2:] == [block.rstrip() for kind, block in BLOCKS if kind == "python"]
-    # Uncommented, the cell with the token is Python.
+    # Without its comment signs, the cell with the token is valid Python.
     token = "\n".join(line.removeprefix("# ") for line in code[1].splitlines()[1:])
     assert "KAGGLE_API_TOKEN" in token
     ast.parse(token)

@@ -64,7 +64,7 @@ def test_a_file_is_held_by_one_at_a_time_and_let_go_of_and_others_can_ask(tmp_pa
 
 @pytest.mark.parametrize("how", ["killed", "with a child that lives on"])
 def test_a_process_that_dies_lets_go(tmp_path, how):
-    """Also where a process that reads images for it outlives it."""
+    """Also if a worker that reads images outlives it."""
     ready, hold = os.pipe()
     child = os.fork()
     if not child:

@@ -16,7 +16,7 @@ def send(number):
 
 @pytest.fixture(autouse=True)
 def _handlers():
-    """Those of a process started at a terminal; given back after."""
+    """The handlers of a process started at a terminal, restored afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))

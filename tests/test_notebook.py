@@ -22,13 +22,13 @@ from tests.conftest import shades_in
 
 @pytest.fixture
 def open_session(downloaded):
-    """Opens sessions on `shades`, whose data are there."""
+    """Opens sessions on `shades`, whose data are downloaded."""
     return partial(Session, "shades", competitions=[downloaded.plugins])
 
 
 @pytest.fixture(scope="module")
 def predicted(tmp_path_factory):
-    """A session that has trained a little and predicted; not to be trained any further."""
+    """A session that has trained a little and predicted; tests must not train it further."""
     folder = tmp_path_factory.mktemp("predicted")
     made, workspace = shades_in(folder), Workspace(folder)
     shutil.copytree(made.files, workspace.data("shades"))
@@ -272,7 +272,7 @@ def test_another_session_takes_up_what_one_saved_unless_its_split_or_its_model_i
     assert again.fitted == (stage,)
     assert weights(first) == weights(again)
     assert again.predict().equals(first.predict())
-    with pytest.raises(RunError, match=r"shades/standard-1 validated on other images.*take the seed"):
+    with pytest.raises(RunError, match=r"shades/standard-1 validated on other images.*use its seed"):
         open_session(seed=1).load("head", run="shades/standard-1")
     assert len(list((first.workspace.runs / "shades").iterdir())) == 2
     other = open_session(backbone="test_vit")

@@ -1,4 +1,4 @@
-"""The house holds its shape: imports run downwards, nothing goes in circles, and a file is a subject."""
+"""The structure of the package: imports run downwards and not in circles, and files are short."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -9,7 +9,7 @@ FILES = {
     ".".join(["comp", *path.relative_to(HOUSE).with_suffix("").parts]).removesuffix(".__init__"): path
     for path in HOUSE.rglob("*.py")
 }
-# From the top; what stands on one line knows nothing of each other.
+# From the top; packages on one line don't import each other.
 FLOORS = (
     {"cli", "notebook", "at_kaggle"},
     {"runner"},
@@ -26,13 +26,13 @@ FLOORS = (
     {"console", "errors", "files", "interrupts"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-# The package's own words, and the door of `python -m comp`.
+# The package itself, and `python -m comp`.
 OUTSIDE = {"comp", "comp.__main__"}
 MOST_LINES = 400
 
 
 def imported(path):
-    """The modules of comp that a file imports, wherever in it."""
+    """The modules of comp that a file imports, at its top or in functions."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -53,7 +53,7 @@ def room(name):
 
 
 def upwards(name):
-    """What a file imports of its own floor or one above; the files on the lowest floor may know of each other."""
+    """The imports of a file from its own floor or above; files on the lowest floor may import each other."""
     highest = FLOOR[room(name)] + (FLOOR[room(name)] < len(FLOORS) - 1)
     others = {other for other in IMPORTS[name] - OUTSIDE if room(other) != room(name)}
     return {other for other in others if FLOOR[room(other)] < highest}

@@ -36,7 +36,7 @@ def predictions(run, part):
 
 @pytest.fixture(scope="module")
 def whole(downloaded_digits, few_digits, tmp_path_factory):
-    """A run of few digits with every step, and the workspace it lies in; not to be written to."""
+    """A run of few digits with every step, and its workspace; both are read-only."""
     workspace = few_digits(Workspace(tmp_path_factory.mktemp("whole")))
     shutil.copytree(downloaded_digits.cache / "local-kaggle", workspace.cache / "local-kaggle")
     with pytest.MonkeyPatch.context() as patch:
@@ -46,7 +46,7 @@ def whole(downloaded_digits, few_digits, tmp_path_factory):
 
 @pytest.fixture
 def again(whole, tmp_path):
-    """A copy of that workspace and run, to be written to."""
+    """A writable copy of `whole`'s run and workspace."""
     run, workspace = whole
     copied = Workspace(shutil.copytree(workspace.folder, tmp_path / "copy"))
     return Run(copied.runs / run.competition / run.folder.name), copied
@@ -104,7 +104,7 @@ def test_the_log_has_the_lines_that_were_printed(whole):
     log = whole[0].log.read_text()
     for beginning in ("digits: ", "stage 1 of 2", "stage 2 of 2", "validation accuracy", "wrote ", "leaderboard: "):
         assert any(line.startswith(beginning) for line in log.splitlines()), beginning
-    # Its page is written again with its score, and announced once.
+    # The page is written again with the score, but announced once.
     assert log.count("report.html") == 1
 
 
@@ -129,7 +129,7 @@ def test_a_run_whose_augmented_views_lose_is_predicted_without_them(again, monke
 
     def spoilt(*given):
         found = whole(*given)
-        # In each view but the plain one, the opposite.
+        # The opposite in all views but the plain one.
         return [np.concatenate([part[:, :1], -9 * part[:, 1:]], axis=1) for part in found]
 
     monkeypatch.setattr(predicting, "predict_logits", spoilt)
@@ -138,7 +138,7 @@ def test_a_run_whose_augmented_views_lose_is_predicted_without_them(again, monke
     assert (scores["tta_used"], scores["tuned"]) == (False, scores["plain"])
     assert scores["tta"] < scores["plain"]
     submitted = run.submission.read_bytes()
-    # Other test images at Kaggle are predicted in the same way.
+    # A notebook at Kaggle predicts other test images in the same way.
     predicting.predict_test_images(DIGITS, run, workspace, Console())
     assert run.submission.read_bytes() == submitted
 
@@ -156,7 +156,7 @@ def test_a_run_on_other_classes_or_without_a_submission_is_not_predicted_or_subm
 
 @pytest.mark.long
 def test_the_same_command_with_the_same_seed_gives_the_same_bytes_in_another_process(shades, serving, comp, tmp_path):
-    """One that is not forked: it hashes otherwise."""
+    """In a process that is not forked, as it has another hash seed."""
     command = ["--competitions", shades.plugins, "run", "shades", "--set", "stages.cycle_length=1"]
     with serving(shades) as url:
         folders = [Path(comp(*command).last_line)]
@@ -207,7 +207,7 @@ def test_a_head_on_cached_features_predicts_from_the_cache_but_not_an_image_that
     cached, before = sorted((workspace.cache / "features").iterdir()), run.submission.read_bytes()
     runner.predict(shades.competition, run, workspace, Console())
     printed = capsys.readouterr().out
-    # The stage cached one view and prediction takes two, so only the validation rows' were computed in those.
+    # The stage cached one view and prediction takes two, in which only the validation rows' features were computed.
     assert "features of 7 images at 16 px: found in the cache" in printed
     assert "features of 12 images at 16 px: found in the cache" in printed
     assert sorted((workspace.cache / "features").iterdir()) == cached
@@ -235,7 +235,7 @@ def test_a_cached_head_and_then_the_whole_network_train_in_one_run(shades, servi
     history, epochs = csv(run.folder / "history.csv"), csv(run.folder / "epochs.csv")
     assert list(epochs["stage"]) == ["1", "1", "2", "3", "3", "3", "3"]
     assert list(epochs["cycle"]) == ["1", "2", "1", "1", "1", "1", "1"]
-    # Of 29 images in batches of 8; features are in one.
+    # 29 images in batches of 8; cached features are one batch.
     assert list(history["stage"]) == list(epochs["stage"].repeat([3, 3, 3, 1, 1, 1, 1]))
     assert (history["lr_early"] != "").tolist() == (history["stage"] == "1").tolist()
     assert len(list((workspace.cache / "features").iterdir())) >= 1

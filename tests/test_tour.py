@@ -1,4 +1,4 @@
-"""README and docs name functions, lines and tests that are there, by what stands in them."""
+"""The functions, lines and tests that README and docs name are there, with the named content."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ LINKS = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 @cache
 def definitions(path):
-    """The names that a file defines, those in classes with their class."""
+    """The names that a file defines, members with their class."""
     return {*defined(path)}
 
 

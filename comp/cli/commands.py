@@ -1,4 +1,4 @@
-"""Every command, in the groups that help lists, and how each ends."""
+"""All commands, in the groups that `comp --help` lists, and how errors and signals end them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from comp.interrupts import STATUSES, ending_on_sigterm
 from comp.runs import Workspace
 from comp.training.launching import LOST, begin_process, lost, only_main, report_error, spin_little
 
-# How many objects are made between two looks for garbage. With the 700 that are usual, looking takes a fifth of the
-# time until a training's first step: torch and what belongs to it are hundreds of thousands, and stay. A step of a
-# training leaves some five objects, none of them with a tensor.
+# Objects allocated between two garbage collections. At Python's default of 700, collecting takes a fifth of the time
+# until a training's first step: torch's hundreds of thousands of objects stay alive. A training step leaves some five
+# objects behind, none with a tensor.
 OBJECTS = 100_000
 # In the order of work.
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
@@ -62,12 +62,12 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     },
 }
 
-# What several processes do together; where a launcher starts them for another command, rank 0 does it alone.
+# Commands that several processes share; any other command runs in rank 0 only.
 SHARED = ("run", "sweep", "train")
 
 
 class Grouped(TyperGroup):
-    """Lists the commands of each group; a first sentence of at most 64 characters is not cut at 80 columns."""
+    """Lists the commands by group; a first sentence of at most 64 characters is not cut at 80 columns."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - as typer calls it
         longest = max(map(len, self.commands))
@@ -103,7 +103,7 @@ def _print_version(asked: bool) -> None:
 def common(
     context: typer.Context,
     competitions: Annotated[
-        list[Path], typer.Option(metavar="DIR", help="A folder of more competitions, beside the repository's.")
+        list[Path], typer.Option(metavar="DIR", help="Also use the competitions in this folder; may be repeated.")
     ] = [],  # noqa: B006
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,  # noqa: ARG001 - main reads it
     version: Annotated[  # noqa: ARG001 - its callback ends the command
@@ -123,12 +123,12 @@ def main() -> None:
     begin_process()
     try:
         with ending_on_sigterm():
-            # So that --debug may stand behind the command as well.
+            # --debug may follow the command as well.
             app([argument for argument in sys.argv[1:] if argument != "--debug"])
     except CompError as error:
         _fail(str(error), debug)
     except SystemExit as end:
-        # typer turns an interrupt into such a status and says nothing.
+        # typer turns an interrupt into one of these statuses and prints nothing.
         if end.code not in STATUSES:
             raise
         _fail("Stopped; the same command again starts from what is already done.", debug, int(end.code))
@@ -136,7 +136,7 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         remedy = "make room or set COMP_HOME to a folder that can be written; the same command again resumes."
         if error.filename and not Path(str(error.filename)).absolute().is_relative_to(home()):
-            remedy = "see whether it is there, can be written and has room, or name another place."
+            remedy = "check that it exists, can be written and has room, or name another place."
         _fail(f"{where}{error.strerror or error}; {remedy}", debug)
     except Exception as error:
         if lost(error):

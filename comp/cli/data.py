@@ -1,4 +1,4 @@
-"""A competition and its files: which there are, a new one, its download, its data, a Kaggle that serves them."""
+"""The commands about competitions and their files: list, new, download, check, explore and serve."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ if TYPE_CHECKING:
     from comp.runs.resolve import Choices
 
 
-# What a declaration takes by name.
 What = Literal["metrics", "losses", "heads", "optimizers", "labels", "forms", "readers"]
-KINDS = f"what a declaration takes by name: {', '.join(get_args(What))}"
+KINDS = f"instead what a declaration can choose by name: {', '.join(get_args(What))}"
 
 
 @command()
-def list_competitions(here: Here, what: Annotated[What | None, option("KIND", f"Instead, {KINDS}.")] = None) -> None:
+def list_competitions(here: Here, what: Annotated[What | None, option("KIND", f"List {KINDS}.")] = None) -> None:
     """List the competitions, each with its metric and its recipes."""
     if what is not None:
         _print_rows(list(_parts(what).items()))
@@ -55,7 +54,7 @@ def _print_rows(rows: Sequence[Sequence[str]]) -> None:
 
 
 def _parts(what: What) -> dict[str, str]:
-    """The names of a kind, each with what it is."""
+    """The names of a kind, each with a short description."""
     if what == "metrics":
         ends = {True: "higher is better", False: "lower is better"}
         return {name: f"{metric.takes}, {ends[metric.higher_is_better]}" for name, metric in METRICS.items()}
@@ -76,14 +75,14 @@ def _parts(what: What) -> dict[str, str]:
 @command()
 def new(
     here: Here,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What the new competition shall be called here.")],
-    kaggle: Annotated[str | None, option("SLUG", "Its slug at Kaggle, or its address.")] = None,
-    data: Annotated[Path | None, option("DIR", "The folder, or archive, that its files are in.")] = None,
-    dataset: Annotated[list[str], option("OWNER/SLUG", "A data set at Kaggle with images that it lacks.")] = [],  # noqa: B006
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new competition here.")],
+    kaggle: Annotated[str | None, option("SLUG", "The competition's slug or address at Kaggle.")] = None,
+    data: Annotated[Path | None, option("DIR", "The folder or archive with the competition's files.")] = None,
+    dataset: Annotated[list[str], option("OWNER/SLUG", "A Kaggle data set with more images; may be repeated.")] = [],  # noqa: B006
 ) -> None:
     """Infer a new competition's declaration from its files.
 
-    It says what of the declaration is a guess.
+    It says which parts of the declaration are guesses.
     """
     from comp.new.start import start
 
@@ -106,7 +105,7 @@ def check(
     here: Here,
     name: Name,
     labels: Annotated[
-        str | None, option("RUN", "List the labels that this run's predictions contradict instead.")
+        str | None, option("RUN", "Instead, list the labels that this run's predictions contradict.")
     ] = None,
 ) -> None:
     """Open every image once; list the broken, odd and duplicate ones."""
@@ -132,15 +131,15 @@ def explore(here: Here, name: Name, choices: Choices) -> None:
 @command()
 def serve(
     here: Here,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Holds a folder per competition or data set.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder with a folder per competition or data set.")],
     port: Port = 8642,
     kernels: Annotated[
-        bool, option(None, "Execute notebooks that are pushed: code, with your rights, here.", "--kernels")
+        bool, option(None, "Run pushed notebooks: their code runs here, with your rights.", "--kernels")
     ] = False,
 ) -> None:
-    """Be a Kaggle on this machine: serve files, grade submissions.
+    """Serve a local Kaggle: competition files, grades, a leaderboard.
 
-    It keeps a leaderboard, and serves until it is interrupted.
+    It serves until it is interrupted.
     """
     from comp.local_kaggle.grading import DeclaredGraders
     from comp.local_kaggle.server import running, without_answers

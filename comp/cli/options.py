@@ -1,4 +1,4 @@
-"""What a command works with: its arguments, the options that several commands take, and its `Here`."""
+"""Arguments and options that several commands share, and `Here`, where a command works."""
 
 from __future__ import annotations
 
@@ -25,48 +25,47 @@ Command = Callable[..., None]
 
 
 def option(metavar: str | None, text: str, *names: str, **limits: Any) -> Any:
-    """An option of a command; its help stands alone."""
     return typer.Option(*names, metavar=metavar, help=text, **limits)
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A competition, as `comp list` names it.")]
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run: its folder, competition/run, or a competition for its newest.")
+    str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or COMPETITION for its newest.")
 ]
-RunNames = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs: their folders, or competition/run.")]
+RunNames = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs, each a folder or COMPETITION/RUN.")]
 Processes = Annotated[int, option("N", "Share every batch among N processes, one per GPU.", min=1)]
-DeleteArchives = Annotated[bool, option(None, "Delete the archives once they are unpacked.", "--delete-archives")]
-Port = Annotated[int, option("PORT", "The port; 0 takes any that is free.", "--port", min=0, max=65535)]
+DeleteArchives = Annotated[bool, option(None, "Delete downloaded archives once unpacked.", "--delete-archives")]
+Port = Annotated[int, option("PORT", "The port to serve at; 0 takes any free one.", "--port", min=0, max=65535)]
 
 RECIPE = "A recipe of the competition, as `comp list` names it"
-SEED = "The number that orders, augmentations and the split are drawn from"
-EACH = "; given several times, a run each."
+SEED = "The random seed of data order, augmentations and split"
+EACH = "; give several for one run each."
 Text, Number = str | None, int | None
-# Of a person's choices: the type, the default, the placeholder and the help of the option that sets each.
+# The options that make a training's `Choices`: type, default, placeholder and help of each.
 CHOICES: dict[str, tuple[Any, Any, str | None, str]] = {
     "recipe": (str, "standard", "RECIPE", f"{RECIPE}."),
-    "backbone": (list[str], [], "MODEL", "A timm model or local-dir:PATH, for the recipe's; several are blended."),
-    "settings": (list[str], [], "FIELD=VALUE", "Change a field of the recipe; several are checked together."),
+    "backbone": (list[str], [], "MODEL", "Use this timm model or local-dir:PATH instead; several are blended."),
+    "settings": (list[str], [], "FIELD=VALUE", "Change a field of the recipe, like batch_size=32; may be repeated."),
     "seed": (int, 0, "N", f"{SEED}."),
-    "split_seed": (Number, None, "N", "What the split is drawn from, if not --seed."),
-    "all_data": (bool, False, None, "Train on every labelled image; none validates."),
-    "folds": (Number, None, "K", "Split the labelled images into K folds, to validate in turn."),
-    "fold": (Number, None, "I", "Train the I-th of the K folds only."),
-    "time": (Text, None, "TIME", "Blend as many folds and backbones as fit in 30m, 90s or 1h30m, the best first."),
-    "like": (Text, None, "RUN", "Take over this run's recipe and rates, with --all-data its post-processing too."),
-    "teacher": (Text, None, "RUN", "Learn from this run's predictions of the test images as well."),
+    "split_seed": (Number, None, "N", "The random seed of the split, if not that of --seed."),
+    "all_data": (bool, False, None, "Train on every labelled image, without validation."),
+    "folds": (Number, None, "K", "Split the labelled images into K folds; each validates in turn."),
+    "fold": (Number, None, "I", "Train only the fold with this number, from 1 to K."),
+    "time": (Text, None, "TIME", "Blend as many folds and backbones as fit in 30m, 90s or 1h30m, best first."),
+    "like": (Text, None, "RUN", "Use this run's recipe and learning rates; with --all-data its post-processing too."),
+    "teacher": (Text, None, "RUN", "Also train on the test images, labelled by this run's predictions."),
 }
 SEVERAL: dict[str, tuple[Any, Any, str | None, str]] = {
     "recipe": (list[str], ["standard"], "RECIPE", RECIPE + EACH),
     "seed": (list[int], [0], "N", SEED + EACH),
 }
-# The limits of these, and the names of those that aren't called as their choice is.
+# The value limits of some options, and the names of those that differ from their field's.
 LIMITS: dict[str, dict[str, int]] = {"seed": {"min": 0}, "split_seed": {"min": 0}}
 NAMES = {"settings": "--set"}
 
 
 def seconds_of(text: str) -> float:
-    """Of a time like 30m, 90s or 1h30m; raises OverrideError."""
+    """The seconds in a time like 30m, 90s or 1h30m; raises OverrideError."""
     number = r"(\d+\.?\d*|\.\d+)"
     found = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s)?", text.strip().lower())
     parts = zip(found.groups(), (3600, 60, 1), strict=True) if found else ()
@@ -78,14 +77,14 @@ def seconds_of(text: str) -> float:
 
 @dataclass(frozen=True)
 class Here:
-    """Where a command works: in which workspace, and with which folders of competitions beside the repository's."""
+    """The workspace of a command, and its folders of competitions besides the repository's."""
 
     more: Sequence[Path]
     workspace: Workspace
 
     @property
     def folders(self) -> list[Path]:
-        # A comp that was installed from a wheel has no repository.
+        # When installed from a wheel, comp has no repository.
         return [*([REPOSITORY_COMPETITIONS] if REPOSITORY_COMPETITIONS.is_dir() else []), *self.more]
 
     @cached_property
@@ -95,7 +94,7 @@ class Here:
         return Console()
 
     def competition(self, of: str | Run) -> Competition:
-        """The competition of this name, or the one that a run is of, with the names that it chose."""
+        """The competition of this name, or that of a run with the parts that the run chose by name."""
         if isinstance(of, str):
             return competition_named(of, *self.folders)
         from comp.runs.resolve import with_names_of
@@ -109,7 +108,7 @@ class Here:
         return find_run(self.workspace, text)
 
     def runs(self, texts: Sequence[str]) -> tuple[Competition, list[Run]]:
-        """Several runs, and the competition of the first."""
+        """The competition of the first run, and all runs."""
         found = [self.run(text) for text in texts]
         return self.competition(found[0]), found
 
@@ -142,10 +141,10 @@ class Here:
 
 
 def command(*fields: str, several: bool = False) -> Callable[[Command], Command]:
-    """A command of typer's from a function that takes `here` first.
+    """Turn a function that takes `here` first into a typer command.
 
-    fields: those of a person's choices that it has options for; it is given the ``choices`` that they make, or where
-    recipe and seed may be given several times, the ``several``.
+    fields: the fields of `Choices` that the command has options for. The function is given ``choices`` made from them,
+    or the list ``several`` where recipe and seed may be repeated.
     """
     options = {name: (CHOICES | SEVERAL if several else CHOICES)[name] for name in fields}
 
@@ -167,9 +166,9 @@ def command(*fields: str, several: bool = False) -> Callable[[Command], Command]
 
 
 def _signature(function: Command, options: Mapping[str, tuple[Any, Any, str | None, str]]) -> inspect.Signature:
-    """What typer reads: the function's own arguments, the shared options, then its own options."""
+    """The signature that typer reads: the function's own arguments, the shared options, then its own options."""
     kind = inspect.Parameter.KEYWORD_ONLY
-    # No option is of the type that isn't imported yet.
+    # `Choices` isn't imported here, and no option has its type.
     hints = get_type_hints(function, localns={"Choices": object}, include_extras=True)
     own = [
         parameter.replace(annotation=hints[name], kind=kind)

@@ -1,4 +1,4 @@
-"""What comes of runs: predictions, submissions, ensembles, pages, lists."""
+"""The commands for what follows a training: predictions, submissions, ensembles, pages, lists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def predict(here: Here, run: RunName) -> None:
 def submit(
     here: Here,
     run: RunName,
-    message: Annotated[str | None, option("TEXT", "What Kaggle shows beside the submission.")] = None,
+    message: Annotated[str | None, option("TEXT", "The message that Kaggle shows beside the submission.")] = None,
 ) -> None:
     """Upload a run's submission to Kaggle and wait for its score."""
     from comp import runner
@@ -52,8 +52,8 @@ def ensemble(
         str | None,
         option(
             "HOW",
-            "mean, logits, ranks, weights, greedy, nnls, or a weight for each run, like 2,1; else the one that scores "
-            "best on the validation images.",
+            "How to combine: mean, logits, ranks, weights, greedy, nnls, or one weight per run, like 2,1; by default "
+            "the way that scores best on the validation images.",
             "--how",
         ),
     ] = None,
@@ -68,10 +68,13 @@ def ensemble(
 def import_(
     here: Here,
     run: RunName,
-    valid: Annotated[Path, option("FILE", "CSV or Parquet of ids and classes, for the images that validate.")],
-    test: Annotated[Path, option("FILE", "The same for the images to predict.")],
+    valid: Annotated[Path, option("FILE", "Predictions of the validation images: ids, classes; CSV or Parquet.")],
+    test: Annotated[Path, option("FILE", "Predictions of the test images, in the same form.")],
 ) -> None:
-    """Make a run of predictions that another program made."""
+    """Make a run from the predictions of another program.
+
+    It has the split of RUN, and is scored on the validation images of RUN.
+    """
     from comp.tools.ensembles import import_predictions
 
     like = here.run(run)
@@ -79,10 +82,10 @@ def import_(
 
 
 def _report(here: Here, made: Run) -> None:
-    """Write the page of a run that no training made, and print where the run is."""
+    """Write the page of a run that no training made, and print its folder."""
     from comp import runner
 
-    if made.without_weights:  # else it has all the weight in an ensemble
+    if made.without_weights:  # else it is a member that has all the weight in an ensemble
         runner.report(here.competition(made), made, here.workspace, here.console)
     print(made.folder)
 
@@ -91,9 +94,9 @@ def _report(here: Here, made: Run) -> None:
 def export(
     here: Here,
     run: RunName,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder; a backbone as local-dir:FOLDER.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder; its backbone is local-dir:FOLDER.")],
 ) -> None:
-    """Write a run's backbone to a folder, to train on from it."""
+    """Write a run's backbone to a folder, for other trainings."""
     from comp.training.exporting import export_backbone
 
     trained = here.run(run)
@@ -105,7 +108,7 @@ def export(
 def notebook(here: Here, run: RunName) -> None:
     """Write a notebook that predicts with a run at Kaggle.
 
-    It needs no internet there; the data set that it reads is written beside it.
+    It needs no internet access; the data set that it reads is written beside it.
     """
     from comp.tools.notebooks.predicting import write_predicting
 
@@ -132,9 +135,9 @@ def report(here: Here, run: RunName) -> None:
 
 @command()
 def compare(here: Here, names: RunNames) -> None:
-    """Write a page that sets runs side by side.
+    """Write a page that compares runs side by side.
 
-    It shows what differs, their curves, and what each gains per class.
+    It shows their differences, their curves, and what each gains per class.
     """
     from comp.report.compare import compare as write_page
 
@@ -145,7 +148,7 @@ def compare(here: Here, names: RunNames) -> None:
 def board(here: Here, port: Port = 8643) -> None:
     """Serve a page of all runs, scores and leaderboards.
 
-    It follows a training under way, and serves on this machine until it is interrupted.
+    It follows the training under way, and is served on this machine until it is interrupted.
     """
     from comp.report.board import serve as serve_until_interrupted
 
@@ -159,7 +162,7 @@ def _announce(url: str) -> None:
 
 @command()
 def runs(
-    here: Here, name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only this competition's.")] = None
+    here: Here, name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Only for this competition.")] = None
 ) -> None:
     """List the runs, oldest first, with their validation scores."""
     workspace = here.workspace
@@ -176,7 +179,7 @@ def runs(
 
 
 def _row(run: Run) -> str:
-    """A run's name, score, state or members, score at Kaggle, and what is special about it."""
+    """A run's name, score, state or members, score at Kaggle, and how it differs from others of its recipe."""
     scores = run.known("scores")
     trained = run.history.last_score(run.lost)
     if "tuned" in scores:
@@ -196,7 +199,7 @@ def _row(run: Run) -> str:
 
 
 def _what_is_special(run: Run) -> str:
-    """What tells a run from others of its recipe: the backbone, the fold, a seed, and what was set."""
+    """The backbone, the fold, the seed and the settings of a run."""
     config = run.record("config")
     backbone = config.get("recipe", {}).get("backbone", "").rpartition("/")[2]
     fold = f"fold {config['fold']} of {config['folds']}" if config.get("fold") else ""
@@ -206,9 +209,9 @@ def _what_is_special(run: Run) -> str:
 
 @command()
 def scores(here: Here, name: Name) -> None:
-    """List a competition's runs with validation and Kaggle's scores.
+    """List a competition's runs with validation and Kaggle scores.
 
-    Also their place on the leaderboard.
+    Their places on the leaderboard are listed as well.
     """
     from comp.kaggle.scores import scores_of, show
 

@@ -1,4 +1,4 @@
-"""Training and what is around it: what one looks at before, several runs, a search, a rehearsal."""
+"""The commands that train, measure or search: schedule, lr-find, bench, train, run, rehearse and sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @command("recipe", "backbone", "settings")
 def schedule(here: Here, name: Name, choices: Choices) -> None:
-    """Draw a recipe's learning rates before a step is trained."""
+    """Draw a recipe's learning-rate schedule without training."""
     from comp.training.curves import draw_schedule
 
     if (picture := draw_schedule(here.competition(name), choices, here.workspace, here.console)) is not None:
@@ -33,7 +33,7 @@ def lr_find(
     here: Here,
     name: Name,
     choices: Choices,
-    stage: Annotated[int, option("N", "The stage, from 1, whose layer groups, image size and inputs are used.")] = 1,
+    stage: Annotated[int, option("N", "Test this stage, from 1, with its frozen layers and image size.")] = 1,
 ) -> None:
     """Run an LR range test and suggest a learning rate."""
     from comp.training.curves import find_rate
@@ -46,11 +46,11 @@ def bench(
     here: Here,
     name: Name,
     choices: Choices,
-    size: Annotated[int | None, option("N", "Pixels of a side, instead of the recipe's.", min=8)] = None,
-    batch_size: Annotated[int | None, option("N", "Images per step, instead of the recipe's.", min=2)] = None,
-    json: Annotated[Path | None, option("FILE", "Where to write the numbers as JSON.")] = None,
+    size: Annotated[int | None, option("N", "The image side in pixels, instead of the recipe's.", min=8)] = None,
+    batch_size: Annotated[int | None, option("N", "The images per step, instead of the recipe's.", min=2)] = None,
+    json: Annotated[Path | None, option("FILE", "Also write the numbers to this JSON file.")] = None,
 ) -> None:
-    """Measure how fast images train and are predicted here."""
+    """Measure the speed of training and prediction here."""
     from comp.tools.benchmark import benchmark
 
     if batch_size is not None:
@@ -69,12 +69,12 @@ def train(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="A competition, as `comp list` names it.")
     ] = None,
-    resume: Annotated[str | None, option("RUN", "Resume a run that was stopped, with the options it had.")] = None,
+    resume: Annotated[str | None, option("RUN", "Resume this stopped run, with the options it had.")] = None,
     processes: Processes = 1,
 ) -> None:
-    """Train a recipe on data that were downloaded.
+    """Train a recipe on downloaded data.
 
-    All folds of --folds are predicted as well, and joined.
+    With --folds and no --fold, all folds are also predicted and joined.
     """
     from comp import runner
 
@@ -102,10 +102,10 @@ def run(
     processes: Processes = 1,
     on: Annotated[
         str | None,
-        option("WHERE", "kaggle: a notebook there. ray or ray://HOST:PORT: folds, recipes and seeds side by side."),
+        option("WHERE", "kaggle: in a notebook there. ray or ray://HOST:PORT: folds, recipes and seeds side by side."),
     ] = None,
 ) -> None:
-    """All steps: download, train, predict, write the submission."""
+    """Do all steps: download, train, predict, write the submission."""
     from comp import runner
 
     _refuse_two_places(on, processes)
@@ -138,9 +138,9 @@ def rehearse(
     choices: Choices,
     share: Annotated[float, option("S", "The share of the labelled images to hide.", min=0.01, max=0.5)] = 0.2,
 ) -> None:
-    """Run all steps against hidden labels and say what to expect.
+    """Estimate the score: do all steps with some labels hidden.
 
-    A part of the labelled images is hidden, and the predictions for them are scored by their labels.
+    A share of the labelled images is treated as test images, and their predictions are scored by the hidden labels.
     """
     from comp import runner
 
@@ -153,11 +153,11 @@ def sweep(
     name: Name,
     choices: Choices,
     space: Annotated[
-        list[str], option("FIELD=VALUES", "dropout=0..0.5, weight_decay=1e-4..1:log or batch_size=16,32.")
+        list[str], option("FIELD=VALUES", "Values like dropout=0..0.5, weight_decay=1e-4..1:log or batch_size=16,32.")
     ],
-    trials: Annotated[int, option("N", "How many runs, with those of the same sweep that are there.", min=1)] = 20,
+    trials: Annotated[int, option("N", "The number of runs, including those that this sweep has already.", min=1)] = 20,
     processes: Processes = 1,
-    on: Annotated[str | None, option("WHERE", "ray or ray://HOST:PORT: trials side by side.")] = None,
+    on: Annotated[str | None, option("WHERE", "Run trials side by side on Ray: ray or ray://HOST:PORT.")] = None,
 ) -> None:
     """Search for a recipe's best values; each trial is a run.
 
@@ -176,7 +176,7 @@ def sweep(
 
 def _refuse_time(processes: int, *several: Choices) -> None:
     if processes > 1 and any(choices.time is not None for choices in several):
-        raise OverrideError("--time is kept in one process; leave --processes out, or give it without --time.")
+        raise OverrideError("--time works in one process only; leave out --processes or --time.")
 
 
 def _refuse_two_places(on: str | None, processes: int) -> None:

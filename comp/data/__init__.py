@@ -1,6 +1,6 @@
-"""Images and labels: tables, data check, split, reading, augmenting, loading. `checked_tables` is the door."""
+"""Images and labels: tables, data check, split, reading, augmentation, loading. `checked_tables` is the door."""
 
 import os
 
-# Else albumentations asks a server for newer versions of itself whenever it is imported.
+# Keeps albumentations from asking a server for newer versions at each import.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")

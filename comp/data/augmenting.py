@@ -1,4 +1,4 @@
-"""From a viewpoint to albumentations: what a training image goes through, and the views of prediction."""
+"""Albumentations pipelines of a viewpoint, for training images and for the views of test-time augmentation."""
 
 import json
 import random
@@ -16,27 +16,27 @@ from comp.declare.recipe import TTA, Recipe
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import DeclarationError
 
-# OpenCV's own threads fight with the loader's processes and torch's.
+# OpenCV's own threads compete with the loader's workers and torch's threads.
 cv2.setNumThreads(0)
 
-# An albumentations `Compose`. Its import takes a second, and a head on cached features needs none of it.
+# An albumentations `Compose`, imported where it is used: it takes a second, and cached features don't need it.
 Pipeline = Any
 
-# What one's own are called in a message.
+# The names of custom pipelines in messages.
 OWN, OWN_VIEWS = "Viewpoint: `pipeline`", "Recipe: `tta`"
 CHANCE_OF_ROTATION = 0.75
 CHANCE_OF_LIGHT = 0.75
-# From the paper's experiments: the rectangle's share of the image, and its width to its height. albumentations draws a
-# share of at most 0.3, which has room for every ratio; the paper draws again what has none.
+# The erased rectangle's share of the image and its aspect ratio, from the paper's experiments. albumentations draws a
+# share of at most 0.3, where every ratio fits; the paper draws again where the rectangle doesn't fit.
 ERASED_SHARE = (0.02, 0.4)
 ERASED_RATIO = (0.3, 1 / 0.3)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What stands between a file and the backbone: the size, how the file is read, the viewpoint.
+    """Everything between a file and the backbone: the size, how the file is read, the viewpoint.
 
-    erasing: the chance that a rectangle of a random view is overwritten; for views that train. tta: the recipe's.
+    erasing: the chance that a rectangle of a random view is erased, in training. tta: the recipe's.
     """
 
     size: Size
@@ -47,11 +47,11 @@ class Preprocessing:
 
     @property
     def covered(self) -> Size | None:
-        """The size that the image of a random view covers; None for the whole image, as one's own pipeline is given."""
+        """The size that the input of a random view covers; None for the whole image, the input of a custom pipeline."""
         return None if self.viewpoint.pipeline is not None else with_margin(self.size, self.viewpoint.max_zoom)
 
     def pipelines(self) -> list[Pipeline]:
-        """New pipelines, that of the random views and those of one's own views; each holds its image's random state."""
+        """New pipelines, for random views and for custom views; each holds the random state of its current image."""
         return [training_pipeline(self.viewpoint, self.size, self.erasing), *own_views(self.tta, self.size)]
 
     def seen(
@@ -59,8 +59,8 @@ class Preprocessing:
     ) -> Pixels:
         """An image in one view (size, size, C).
 
-        read: gives the image so that it covers a size, or the whole image. A random view follows from the seed, its
-        draw and the image's row alone, so it doesn't depend on who reads the image, or when.
+        read: gives the image so that it covers a size, or the whole image for None. A random view follows from the
+        seed, its draw and the image's row alone, not from the worker that reads the image, or the time.
         """
         if view.own:
             return self._made_by(OWN_VIEWS, pipelines[view.own], read(None), row)
@@ -74,7 +74,7 @@ class Preprocessing:
         kind = str(made.dtype) if isinstance(made, np.ndarray) else type(made).__name__
         if kind != "uint8":
             raise DeclarationError(
-                f"{field} gave an array of {kind}, but it should be of uint8, as it is given; leave out Normalize, "
+                f"{field} gave an array of {kind}, but it should be of uint8, like its input; leave out Normalize, "
                 "ToFloat and ToTensorV2, as comp normalises with the backbone's own mean and standard deviation."
             )
         if made.shape != (wanted := (*sides(self.size), self.reading.depth.channels)):
@@ -86,11 +86,11 @@ class Preprocessing:
 
 
 def training_pipeline(viewpoint: Viewpoint, size: Size, erasing: float = 0.0) -> Pipeline:
-    """Random augmentation of an array of bytes; gives (size, size, C). What isn't one's own needs ``size * max_zoom``.
+    """Random augmentation of an array of bytes to (size, size, C).
 
-    Rotation, a cut at a random place and zoom, flips, light: fast.ai lesson 2's ``tfms_from_model``.
-    erasing: the chance that a rectangle of what these, or a pipeline of one's own, gave is overwritten with noise
-        (arXiv:1708.04896).
+    Without a custom pipeline the input must cover ``size * max_zoom``, and is augmented by rotation, a crop at a random
+    place and zoom, flips and light: fast.ai lesson 2's ``tfms_from_model``.
+    erasing: the chance that a rectangle of the result is overwritten with noise (arXiv:1708.04896).
     """
     import albumentations as A  # noqa: N812 - as its own documentation has it
 
@@ -104,7 +104,7 @@ def training_pipeline(viewpoint: Viewpoint, size: Size, erasing: float = 0.0) ->
     if viewpoint.pipeline is not None:
         own = called(OWN, viewpoint.pipeline, size)
         if not isinstance(own, (A.BasicTransform, A.BaseCompose)):
-            raise DeclarationError(f"{OWN} returned {own!r}, but it should return a pipeline of albumentations.")
+            raise DeclarationError(f"{OWN} returned {own!r}, but it should return an albumentations pipeline.")
         return A.Compose([own, *erase])
     (height, width), light = sides(size), viewpoint.max_light
     heights = height, sides(with_margin(size, viewpoint.max_zoom))[0]
@@ -121,7 +121,7 @@ def training_pipeline(viewpoint: Viewpoint, size: Size, erasing: float = 0.0) ->
 
 
 def own_views(tta: TTA, size: Size) -> list[Pipeline]:
-    """The pipelines of a recipe's own views; none where its ``tta`` is a name."""
+    """The pipelines of a recipe's custom views; none where its ``tta`` is a name."""
     if isinstance(tta, str):
         return []
     import albumentations as A  # noqa: N812 - as its own documentation has it
@@ -135,7 +135,7 @@ def own_views(tta: TTA, size: Size) -> list[Pipeline]:
 
 
 def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
-    """The views whose mean is predicted; the plain one is the first."""
+    """The views to average in prediction; the plain one is the first."""
     if recipe.tta == "none":
         return (View(),)
     if recipe.tta == "fixed":
@@ -147,19 +147,19 @@ def tta_views(recipe: Recipe, viewpoint: Viewpoint) -> tuple[View, ...]:
 
 
 def serialised(pipeline: Pipeline) -> str:
-    """What a pipeline does, in words: as albumentations writes it to a file, or as far as it can be told."""
+    """A pipeline as text: as albumentations serialises it, or else its repr."""
     try:
         written = json.dumps(pipeline.to_dict(), sort_keys=True, default=repr)
     except (NotImplementedError, TypeError, ValueError):
-        written = repr(pipeline)  # with a transform that can't be written, as a function without a name
+        written = repr(pipeline)  # a transform, like a lambda, can't be serialised
     return ADDRESS.sub("", written)
 
 
 def seed_pipeline(pipeline: Pipeline, *numbers: int) -> None:
-    """Let what the pipeline does next follow from these numbers alone."""
+    """Seed the pipeline's next call by these numbers alone."""
     seed = np.random.SeedSequence(numbers)
-    # From one state for all steps: set_random_seed starts each step with the same draws, so that an image would be
-    # turned, mirrored and lit together, or not at all.
+    # One state for all steps: set_random_seed would start each step with the same draws, so that an image would be
+    # rotated, flipped and lit together, or not at all.
     pipeline.set_random_state(np.random.default_rng(seed), random.Random(int(seed.generate_state(1)[0])))
 
 

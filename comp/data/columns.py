@@ -1,4 +1,4 @@
-"""Columns of the table as numbers that a head takes: their statistics are those of the training images alone."""
+"""Columns of the table as inputs of a head, with statistics of the training images only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 
 @dataclass(frozen=True)
 class Encoding:
-    """How columns become inputs (N, K): numbers standardised, then a 1 for the category among those that were seen.
+    """How columns become inputs (N, K): standardised numbers, then one-hot categories.
 
-    numbers: mean and standard deviation of each column. categories: those of each column, "" for missing ones.
+    numbers: mean and standard deviation of each column. categories: the training images' categories in each column, ""
+    for missing ones.
     """
 
     numbers: Mapping[str, Sequence[float]]
@@ -28,11 +29,11 @@ class Encoding:
 
     @property
     def width(self) -> int:
-        """K, how many inputs there are."""
+        """K, the number of inputs."""
         return len(self.numbers) + sum(map(len, self.categories.values()))
 
     def __call__(self, table: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """The inputs (N, K) of a table's images. A missing number is 0, the mean, and so is what was not seen."""
+        """The inputs (N, K) of a table's images. A missing number is 0, the mean; an unseen category all zeros."""
         blocks = [np.empty((len(table), 0))]
         for name, (mean, deviation) in self.numbers.items():
             standardised = (_numbers(table, name) - mean) / deviation
@@ -42,7 +43,7 @@ class Encoding:
         return np.concatenate(blocks, axis=1).astype(np.float32)
 
     def lines(self, table: pd.DataFrame, what: str) -> Iterator[str]:
-        """What is missing in a table of ``what``, and which categories were not seen in training, a line a column."""
+        """A line per column with missing numbers or categories, or unseen ones, in a table of ``what``."""
         for name, (mean, _) in self.numbers.items():
             if missing := int(np.isnan(_numbers(table, name)).sum()):
                 yield f"column {name!r}: {missing} of {len(table)} {what} have none and are given the mean, {mean:.4g}"
@@ -53,19 +54,19 @@ class Encoding:
             if unseen := sorted(set(values) - set(known)):
                 count = int(np.isin(values, unseen).sum())
                 yield (
-                    f"column {name!r}: {count} of {len(table)} {what} are of categories that no training image has, "
+                    f"column {name!r}: {count} of {len(table)} {what} have a category that no training image has, "
                     f"the first {unseen[0]!r}, and are given none"
                 )
 
 
 def encoding_of(columns: Columns, training: pd.DataFrame) -> Encoding:
-    """The encoding by the training images alone; raises DataError for a column that isn't of numbers."""
+    """The encoding from the training images; raises DataError for a column that isn't of numbers."""
     numbers = {}
     for name in columns.numbers:
         values = _numbers(training, name)
         if np.isnan(values).all():
             raise DataError(f"Columns: no training image has a number in column {name!r}; leave it out.")
-        # The deviation of equal numbers may be above zero by rounding.
+        # Rounding may give equal numbers a deviation above zero.
         varies = np.nanmin(values) < np.nanmax(values)
         numbers[name] = [float(np.nanmean(values)), float(np.nanstd(values)) if varies else 1.0]
     return Encoding(numbers, {name: sorted(set(_categories(training, name))) for name in columns.categories})

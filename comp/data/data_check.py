@@ -1,6 +1,6 @@
-"""The data check: every file of a competition is opened once, and tables hold what can be read.
+"""The data check: every image of a competition is opened once, and the unreadable ones are left out of training.
 
-`checked_tables` is the room's door: a run calls it once and hands the tables on.
+`checked_tables` is this package's door: a run calls it once and hands the tables on.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from comp.runs import Workspace
 
 Groups = npt.NDArray[np.int64]
 
-# A group of images that only look alike is not kept together if it is more of the training images than this, and than
-# that number: no even split would be left.
+# Near-duplicates are not kept together in groups of more than this share of the training images and more than this
+# number: no even split would be left.
 LARGEST_SHARE = 0.05
 LARGEST_GROUP = 10
-# Of the training images; with fewer something else is wrong than a few of them.
+# The least share of readable training images: below it, more is wrong than a few files.
 FEWEST_READABLE = 0.5
 
 
 def checked_tables(
     competition: Competition, workspace: Workspace, console: Console, *, every_image: bool = False
 ) -> Tables:
-    """The tables of a competition's files, without the training images that can't be read.
+    """Read a competition's tables, without the training images that can't be read.
 
-    Every file is opened once; what was found is kept in the cache. Raises DataError or SubmissionError.
-    every_image: whether the data check has a row of each image, or of those with a problem or a duplicate only.
+    Every image is opened once; the findings are cached. Raises DataError or SubmissionError.
+    every_image: whether the data check has a row per image, or only rows of images with a problem or a duplicate.
     """
     tables = read_tables(competition, workspace.data(competition.name), console.say)
     check = check_images(tables, competition, workspace, console)
@@ -59,7 +59,7 @@ def checked_tables(
     if readable.mean() < FEWEST_READABLE:
         first = images[images["problem"] != ""].iloc[0]
         why = f"{first['problem']}: {first['detail']}".removesuffix(": ")
-        remedy = "download the data again" if competition.read == "images" else "see whether `read` is right"
+        remedy = "download the data again" if competition.read == "images" else "check `read`"
         raise DataError(
             f"{(~readable).sum()} of {len(readable)} training images can't be read, the first {first['path']!r} "
             f"({why}); {remedy}."
@@ -83,14 +83,14 @@ def checked_tables(
 
 
 def _on_both_sides(tables: Tables, check: DataCheck) -> list[str]:
-    """Lines that say how much of a given validation set trains as well, and what only trains for others' sake."""
+    """Lines about duplicates and groups on both sides of a given split, and about images that only train."""
     if "validates" not in tables.train:
         return []
     tables = replace(tables, train=tables.train[check.readable["train"]], data_check=check)
     said, groups, lines = tables.train["validates"], check.duplicate_groups, []
     validates = said.eq(True).to_numpy()
     if count := int(np.isin(groups[validates], groups[~validates]).sum()):
-        told = f"{counted(count, 'duplicate')} of images to train on in the given validation set"
+        told = f"{counted(count, 'duplicate')} of training images in the given validation set"
         lines.append(f"{told}, whose score is too good unless folds are trained; remove them if you can")
     named = tables.groups
     if named is not None and len(both := np.intersect1d(named[validates], named[~validates])):
@@ -98,26 +98,23 @@ def _on_both_sides(tables: Tables, check: DataCheck) -> list[str]:
         lines.append(f"{told}, whose score is too good unless folds are trained")
     if declared := int((only := said.eq(False).to_numpy(bool)).sum()):
         others = int((~tables.may_validate & ~only).sum())
-        more = f", and {others} more as a duplicate or another image of the group does" if others else ""
+        more = f", and {others} more because a duplicate or an image of their group does" if others else ""
         lines.append(f"{counted(declared, 'image only trains', 'images only train')}, with folds as well{more}")
     return lines
 
 
 def _lost(tables: Tables, readable: npt.NDArray[np.bool_]) -> list[str]:
-    """A line that names the classes of which no image can be read, if there are any."""
+    """A line that names the classes without a readable image, if any."""
     if tables.targets.dtype.kind == "f":
         return []
     there, left = (class_counts(targets, len(tables.classes)) for targets in (tables.targets, tables.targets[readable]))
     lost = [repr(tables.classes[place]) for place in np.flatnonzero((there > 0) & (left == 0))]
-    return [f"no image of {first_few(lost)} can be read, so nothing is learned of it"] if lost else []
+    return [f"no image of {first_few(lost)} can be read, so nothing is learned about it"] if lost else []
 
 
 def _give_back_freed() -> None:
-    """Let go of what nothing refers to any more, before torch takes a gigabyte beside it.
-
-    Arrow and, where it is glibc, the C library keep freed memory else.
-    """
-    if "torch" in sys.modules:  # it is too late then
+    """Return freed memory, which Arrow and glibc keep otherwise, before torch takes a gigabyte more."""
+    if "torch" in sys.modules:  # it is too late
         return
     gc.collect()
     pa.default_memory_pool().release_unused()
@@ -126,12 +123,12 @@ def _give_back_freed() -> None:
 
 
 def check(competition: Competition, workspace: Workspace, console: Console) -> Path:
-    """Open every image once, say what is wrong or odd with any, and write the whole list as a CSV."""
+    """Open every image once, say what is wrong or odd, and write the whole list as a CSV; return its path."""
     tables = read_tables(competition, workspace.data(competition.name), console.say)
     started = monotonic()
     found = check_images(tables, competition, workspace, console)
     console.say(
-        f"{competition.name}: {len(tables.train)} images to train on and {len(tables.test)} to predict, "
+        f"{competition.name}: {len(tables.train)} training images and {len(tables.test)} test images, "
         f"{found.opened} of them opened, in {monotonic() - started:.1f} s"
     )
     for line in (*tables.notes, *lines_of_check(found), *_on_both_sides(tables, found)):
@@ -142,16 +139,16 @@ def check(competition: Competition, workspace: Workspace, console: Console) -> P
 
 
 def facts_file(competition: Competition, workspace: Workspace) -> Path:
-    """Where a competition's table of facts is kept."""
+    """The path of a competition's table of facts."""
     return workspace.cache / "data-check" / f"{competition.name}.arrow"
 
 
 def check_images(
     tables: Tables, competition: Competition, workspace: Workspace, console: Console, depth: Depth | None = None
 ) -> DataCheck:
-    """Open the images of the tables, but for those that did not change since they were opened.
+    """Open the images of the tables, except those that have not changed since they were last opened.
 
-    depth: of the images that a run was trained on; else it is that of the training images.
+    depth: the depth of the images that a run was trained on; by default, that of the training images.
     """
     kept, root = facts_file(competition, workspace), workspace.data(competition.name)
     both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
@@ -190,8 +187,8 @@ def check_images(
 def _beside(images: Iterable[str], root: Path) -> str:
     """A digest of the files in a data folder that are none of these images.
 
-    Tables right in it count by their bytes, so the same ones downloaded again are the same; other images, and what lies
-    deeper, both of which may be much, by size and date.
+    Tables directly in the folder count by their bytes, so a repeated download changes nothing; other images and files
+    in subfolders, which may be many, count by size and date.
     """
     known = set(images)
     tables: dict[str, Path] = {}
@@ -206,7 +203,7 @@ def _beside(images: Iterable[str], root: Path) -> str:
 
 
 def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], groups: Groups, how: str) -> None:
-    """Say in the columns of `OF_DUPLICATES` where an image is in a group with a training image."""
+    """Fill the columns of `OF_DUPLICATES` for images that are in a group with a training image."""
     several = np.flatnonzero(np.bincount(groups)[groups] > 1)
     several = several[np.argsort(groups[several], kind="stable")]
     labels, paths = (dict(zip(several.tolist(), images[name].iloc[several], strict=True)) for name in ("label", "path"))
@@ -228,7 +225,7 @@ def _mark(images: pd.DataFrame, trains: npt.NDArray[np.bool_], groups: Groups, h
 
 
 def _kept_together(same: Groups, look_alike: Groups) -> tuple[Groups, int]:
-    """The groups to keep together, and how many images of groups that are too large are held to exact copies only."""
+    """The groups to keep together, and the number of images in too large groups, where only exact copies stay so."""
     sizes = np.bincount(look_alike)[look_alike]
     torn = sizes > max(LARGEST_GROUP, LARGEST_SHARE * len(look_alike))
     return np.where(torn, look_alike.max(initial=0) + 1 + same, look_alike), int(torn.sum())

@@ -1,11 +1,11 @@
-"""What the entries of a cache's folder, files or folders, may take of the disk, and which make room for a new one."""
+"""The disk space of a cache folder's entries, files or folders, and the removal of old ones for a new one."""
 
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-# The part of the disk's free bytes, those that a cache's entries have included, that these may take.
+# The share that a cache's entries may take of the disk's free bytes and their own.
 SHARE_OF_DISK = 0.5
 
 # Whether an entry may not be removed.
@@ -13,15 +13,15 @@ Stays = Callable[[Path], bool]
 
 
 def room_for(entry: Path, stays: Stays) -> int:
-    """The bytes that an entry may take where all others that needn't stay are removed."""
+    """The bytes that an entry may take once all others that needn't stay are removed."""
     others = _others(entry)
     return max(0, _share(entry, others) - sum(_size(other) for other in others if stays(other)))
 
 
 def make_room(entry: Path, wanted: int, stays: Stays) -> None:
-    """Remove what was unused for the longest time until ``wanted`` bytes have room, or all that is left must stay.
+    """Remove the longest unused entries until ``wanted`` bytes have room, or all that are left must stay.
 
-    Who has a whole entry open or mapped keeps what is in it.
+    A process that has an entry open or mapped keeps its content.
     """
     others = _others(entry)
     taken, share = sum(map(_size, others)), _share(entry, others)
@@ -43,14 +43,14 @@ def remove(entry: Path) -> None:
 
 
 def last_used(entry: Path) -> float:
-    """When an entry was used, in seconds since 1970; 0 where another process removed it meanwhile."""
+    """The time of an entry's last use, in seconds since 1970; 0 where another process removed it meanwhile."""
     with suppress(FileNotFoundError):
         return entry.stat().st_mtime
     return 0.0
 
 
 def _others(entry: Path) -> list[Path]:
-    """The folder's other entries, whole or begun, those first that were not used for the longest time."""
+    """The folder's other entries, whole or begun, the longest unused first."""
     own, beside = {entry, entry.with_suffix(".part")}, {".lock", ".rows"}
     found = entry.parent.iterdir() if entry.parent.is_dir() else ()
     return sorted((other for other in found if other not in own and other.suffix not in beside), key=last_used)

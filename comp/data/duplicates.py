@@ -1,4 +1,4 @@
-"""Images that are the same, or nearly: by digests of their files, and by perceptual hashes of what they show."""
+"""Duplicates: exact ones by digests of the files, near ones by perceptual hashes of the images."""
 
 import hashlib
 import zipfile
@@ -22,27 +22,27 @@ Rows = npt.NDArray[np.int64]
 Thumbnails = npt.NDArray[np.uint8]
 
 LOWEST = 8
-# Two images are near-duplicates where at most so many bits of their hashes differ, their thumbnails correlate so much,
-# and their aspects differ by so much at most. A copy that was compressed again, resized or made lighter is found. Of
-# 8,797 images of dogs, cats, breeds, forests and handwritten digits, the three pairs found are the three true ones; of
-# the others two handwritten ones correlate most, by 0.987.
+# Near-duplicates have hashes that differ in at most MOST_BITS, thumbnails that correlate by at least LEAST_CORRELATION,
+# and aspects with a ratio of at most MOST_ASPECT. Copies that were compressed again, resized or made lighter are found.
+# Among 8,797 images of dogs, cats, breeds, forests and handwritten digits, the three true pairs are found and no other;
+# the closest other pair, two handwritten digits, correlates by 0.987.
 MOST_BITS = 6
 LEAST_CORRELATION = 0.99
 MOST_ASPECT = 1.05
 # Pixels of the shorter side below which different images look alike, as handwritten digits do.
 LEAST_SIDE = 32
 AT_ONCE = 1 << 14
-# Of the bands of bits of two hashes, the most that are chosen to agree, and the time to sort one hash in comparisons.
+# The most bands of bits that must agree, see `close_pairs`, and the cost of sorting one hash, in comparisons.
 MOST_AGREEING = 4
 SORTING = 20
 
 
 def duplicate_groups(found: pd.DataFrame, near: Callable[[Rows], Rows]) -> tuple[Rows, Rows]:
-    """The number of its group (N,) for each file: of those with the same bytes, and of those that look alike as well.
+    """The group numbers (N,) of files with the same bytes, and those (N,) of files that look alike as well.
 
     found: a row per file with the columns of `FileFacts`, without its thumbnail. near: gives the pairs (P, 2) of
     near-duplicates among some of the rows.
-    A file that can't be read is in a group of its own.
+    A file that can't be read is alone in its group.
     """
     contents = np.array(found["content"].to_list(), dtype="S32")
     unreadable = np.flatnonzero(found["problem"] != "")
@@ -56,7 +56,7 @@ def duplicate_groups(found: pd.DataFrame, near: Callable[[Rows], Rows]) -> tuple
 def kept_near_pairs(
     found: pd.DataFrame, rows: Rows, thumbnails: Callable[[], Thumbnails], kept: Path, judge: bytes
 ) -> Rows:
-    """`near_pairs` (P, 2) among some rows; finding them takes longer than reading them, so they are kept in a file.
+    """`near_pairs` (P, 2) among some rows, cached in the file ``kept``.
 
     found, thumbnails: of all rows, as in `comp.data.facts_table.Facts`. judge: as in `judged_by`.
     """
@@ -67,17 +67,17 @@ def kept_near_pairs(
         if str(file["of"]) == of:
             return rows[file["pairs"]]
     pairs = near_pairs(thumbnails(), found["width"].to_numpy(), found["height"].to_numpy(), rows)
-    # Where the disk is full, the table of facts said so, and they are found again the next time.
+    # A full disk was reported for the table of facts; the pairs are found again next time.
     with suppress(OSError), replacing(kept) as unfinished, unfinished.open("wb") as written:
         np.savez(written, of=np.array(of), pairs=pairs)
     return rows[pairs]
 
 
 def near_pairs(thumbnails: Thumbnails, width: Rows, height: Rows, rows: Rows) -> Rows:
-    """Pairs (P, 2) of images that look alike, as indices in ``rows``: those that are compared of all.
+    """Pairs (P, 2) of images that look alike, as indices in ``rows``, the images to compare.
 
-    thumbnails, width, height: of all images, (N, S, S) and (N,) in pixels. One in which nothing is to be seen, whose
-    thumbnail is all 0, looks like no other.
+    thumbnails, width, height: of all images, (N, S, S) and (N,) in pixels. A blank image, whose thumbnail is all 0,
+    looks like no other.
     """
     shows = np.flatnonzero(np.asarray(thumbnails.any(axis=(1, 2)))[rows])
     pairs = shows[close_pairs(perceptual_hashes(thumbnails, rows[shows]), MOST_BITS)]
@@ -87,10 +87,10 @@ def near_pairs(thumbnails: Thumbnails, width: Rows, height: Rows, rows: Rows) ->
 
 
 def perceptual_hashes(thumbnails: Thumbnails, rows: Rows) -> Hashes:
-    """64 bits (R,) of some grey thumbnails, of (N, S, S): which of 64 low frequencies lie above their median.
+    """The hashes (R,) of some rows of grey thumbnails (N, S, S): a bit per low frequency, 1 above their median.
 
-    pHash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"): what an image shows
-    changes many bits; its size, its compression and its brightness change few.
+    pHash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions"): other content changes
+    many of the 64 bits; another size, compression or brightness changes few.
     """
     hashes = np.empty(len(rows), np.uint64)
     for start in range(0, len(rows), AT_ONCE):
@@ -104,10 +104,10 @@ def perceptual_hashes(thumbnails: Thumbnails, rows: Rows) -> Hashes:
 def close_pairs(hashes: Hashes, distance: int) -> Rows:
     """Pairs of indices (P, 2) of hashes that differ in at most ``distance`` of their 64 bits.
 
-    Equal hashes are each paired with the first of them alone, and only that with others. The bits are cut into bands;
-    two hashes so close agree in ``k`` of ``distance + k`` bands at least, so only those are compared that agree in
-    some ``k`` of them (Manku et al. 2007, 10.1145/1242572.1242592): much less than each with each, as long as most
-    differ. With more hashes a larger k is chosen, or the comparisons would grow with the square of their number.
+    Equal hashes are paired with the first of them only, and only the first is paired with others. The bits are cut into
+    ``distance + k`` bands; close hashes agree in at least ``k`` of them, so only hashes that agree in some ``k`` bands
+    are compared (Manku et al. 2007, 10.1145/1242572.1242592). Most hashes differ, so these are few. With more hashes a
+    larger k is chosen, as the comparisons would grow with the square of their number.
     """
     values, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[inverse] != np.arange(len(hashes)))
@@ -121,13 +121,13 @@ def close_pairs(hashes: Hashes, distance: int) -> Rows:
 
 
 def _work(count: int, distance: int, agreeing: int) -> float:
-    """About how long it takes to compare so many hashes: each is sorted once for each choice of bands, and compared."""
+    """The estimated cost of comparing ``count`` hashes: sorting them for each choice of bands, and the comparisons."""
     choices = comb(distance + agreeing, agreeing)
     return choices * count * (SORTING + count * 2 ** (-64 * agreeing / (distance + agreeing)))
 
 
 def _close_where(values: Hashes, mask: np.uint64, distance: int) -> Rows:
-    """The pairs of indices (P, 2) that are close among those which agree in all bits of the mask."""
+    """The pairs of indices (P, 2) of close hashes that agree in all bits of the mask."""
     order = np.argsort(values & mask, kind="stable")
     ordered = values[order]
     agreed = ordered & mask
@@ -154,20 +154,20 @@ def correlations(thumbnails: Thumbnails, pairs: Rows) -> npt.NDArray[np.float32]
 
 
 def joined(groups: npt.ArrayLike, duplicates: Rows | None) -> Rows:
-    """Groups as whole numbers (N,) from 0; those that share duplicates are one."""
+    """The groups as numbers (N,) from 0; groups that share duplicates become one."""
     numbered: Rows = np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
     if duplicates is None:
         return numbered
-    # Each row is held to its group and to its duplicates.
+    # Each row connects its group and its duplicate group.
     others = numbered.max() + 1 + np.unique(duplicates, return_inverse=True)[1]
     together = connected(int(others.max()) + 1, np.stack([numbered, others], axis=1))[numbered]
-    # Numbered as the groups are, so that without any duplicates the same split is drawn.
+    # In the groups' order, so that the same split is drawn as without duplicates.
     least = np.full(together.max() + 1, numbered.max())
     np.minimum.at(least, together, numbered)
     return np.unique(least[together], return_inverse=True)[1].astype(np.int64)
 
 
 def connected(count: int, pairs: Rows) -> Rows:
-    """The number of its group (N,) for each of ``count`` indices: pairs connect them, also over any others."""
+    """The group number (N,) of each of ``count`` indices: the connected components of the graph of pairs."""
     graph = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     return connected_components(graph, directed=False)[1].astype(np.int64)

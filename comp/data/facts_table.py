@@ -1,4 +1,4 @@
-"""The table of facts: what was found of each file, kept so that a file which did not change is not opened again."""
+"""The table of facts about each file, cached so that a file that has not changed is not opened again."""
 
 import os
 from array import array
@@ -21,13 +21,13 @@ from comp.files import replacing
 
 Rows = npt.NDArray[np.int64]
 
-# Seconds of work that a killed process loses at most, unless writing the table takes longer than a twentieth of that.
+# Seconds of work that a killed process loses at most, unless writing the table takes more than this share of the time.
 KEEP_EVERY = 30.0
 MOST_COST = 1 / 20
-# Files whose facts are held as objects before they become a part of a table: a million would take a gigabyte.
+# Files whose facts are held as objects before they go into a table: a million objects would take a gigabyte.
 AT_ONCE = 1 << 14
-# A file is known by its place, its size in bytes, and when it was written and changed (ns). One that was replaced may
-# keep its size and its date, but not the time it was changed on this machine.
+# A file is known by its path, its size in bytes, and its modification and change times (ns). A replaced file may have
+# the same size and modification time, but not the same change time.
 KEY = {"path": pa.string(), "size": pa.int64(), "written": pa.int64(), "changed": pa.int64()}
 TYPES = {
     "str": pa.string(),
@@ -41,25 +41,25 @@ SCHEMA = pa.schema({**KEY, **{name: TYPES[kind.__name__] for name, kind in FileF
 
 @dataclass(frozen=True)
 class Facts:
-    """What was found of some files, a row each, in their order.
+    """The facts about some files, a row each, in their order.
 
-    table: the columns of `FileFacts`, ``path``, below the folder they are relative to, and ``size``, in bytes, -1 where
-        the file has none. It may be mapped from its file: what is not looked at is not read.
-    opened: how many files had to be opened.
+    table: the columns of `FileFacts`, ``path``, relative to the data folder, and ``size``, in bytes, -1 where it is
+        unknown. The table may be mapped from its file: unused columns are not read.
+    opened: the number of files that had to be opened.
     """
 
     table: pa.Table
     opened: int
 
     def frame(self) -> pd.DataFrame:
-        """The table without the thumbnails, and without the depths."""
+        """The table without keys, thumbnails and depths."""
         left_out = ["written", "changed", "thumbnail", "low", "high"]
         return self.table.drop_columns(left_out).to_pandas(split_blocks=True)
 
     def depth(self, rows: Rows) -> tuple[Depth, int]:
-        """What the readable files among these rows have in common, and how many of 256 levels half of them use.
+        """The depth of the readable files among these rows, and the median number of the 256 levels that they use.
 
-        Of several numbers of channels it is that of the most files; where there is none, as of ordinary images.
+        Files with another number of channels than most are left out; without files, the depth of ordinary images.
         """
         some = self.table.select(["problem", "channels", "low", "high"]).take(rows)
         some = some.filter(pc.equal(some["problem"], ""))
@@ -76,7 +76,7 @@ class Facts:
         return Depth(channels, tuple(least.tolist()), tuple(greatest.tolist())), round(255 * float(np.median(used))) + 1
 
     def unlike(self, depth: Depth) -> dict[str, int]:
-        """How many readable files the depth doesn't fit: those of bytes, and those with values that lie outside."""
+        """The number of readable files that the depth doesn't fit, by reason, see `comp.data.findings.UNLIKE`."""
         some = self.table.select(["problem", "channels", "low", "high"])
         some = some.filter(pc.and_(pc.equal(some["problem"], ""), pc.equal(some["channels"], depth.channels)))
         deep = some.filter(pc.greater(pc.list_value_length(some["low"]), 0))
@@ -87,7 +87,7 @@ class Facts:
         return {"bytes": len(some) - len(deep), "outside": int(outside.sum())}
 
     def thumbnails(self) -> npt.NDArray[np.uint8]:
-        """Those of all files (N, THUMBNAIL, THUMBNAIL)."""
+        """The thumbnails of all files (N, THUMBNAIL, THUMBNAIL)."""
         parts = [np.empty(0, np.uint8)]
         for chunk in self.table["thumbnail"].chunks:
             whole = np.frombuffer(chunk.buffers()[1], np.uint8)
@@ -104,13 +104,13 @@ def read_facts(
     read: Read | Channels = "images",
     beside: str = "",
 ) -> Facts:
-    """What is known of these files, after those have been opened of which nothing is known.
+    """The facts about these files; files that the cached table doesn't know are opened.
 
-    root: the folder that the table's paths are relative to. kept: the table, an Arrow file, written whole or not at
-    all; where it can't be read or written, which is said, the files are opened again.
-    advance: is called with the number of files that were done since. read: as in `Competition`. beside: as in
+    root: the folder that the table's paths are relative to. kept: the cached table, an Arrow file, written whole or not
+        at all; where it can't be read or written, ``say`` tells so, and the files are opened again.
+    advance: called with the number of files done since its last call. read: as in `Competition`. beside: as in
         `judged_by`.
-    Raises DeclarationError where what it gives is no image.
+    Raises DeclarationError where ``read`` gives no image.
     """
     judge = judged_by(read, beside)
     keys, known = _keys(paths, root, read), _read(kept, say, judge)
@@ -138,9 +138,9 @@ def read_facts(
 
 
 def _keys(paths: Sequence[str], root: Path, read: Read | Channels) -> pa.Table:
-    """The key of each file; one that can't be asked has -1 for its size and times.
+    """The key of each file, with -1 for size and times where these can't be read.
 
-    Of an image in several files it is their sizes' sum and the last of their times.
+    An image in several files has the sum of their sizes and the latest of their times.
     """
     facts = array("q")
     several = isinstance(read, Channels)
@@ -158,11 +158,11 @@ def _keys(paths: Sequence[str], root: Path, read: Read | Channels) -> pa.Table:
 
 
 def _rows_of(keys: pa.Table, known: pa.Table) -> Rows:
-    """The row of each key in the table; -1 where there is none."""
+    """The row of each key in the known table; -1 where there is none."""
     if known["path"].equals(keys["path"]):
         rows = np.arange(len(keys))
     else:
-        # A path that is there twice was changed in between: its last row is the newest.
+        # The last row of a path is the newest: the file was changed between two rows.
         named = pd.Series(np.arange(len(known)), index=known["path"].to_pandas())
         newest = named[~named.index.duplicated(keep="last")]
         rows = newest.reindex(keys["path"].to_pandas(), fill_value=-1).to_numpy(np.int64)
@@ -177,9 +177,9 @@ def _taken(table: pa.Table, rows: Rows) -> pa.Table:
 
 
 class _Growing:
-    """A table, and the facts of files that are opened, added in parts.
+    """A table that grows by the facts of opened files, in parts.
 
-    keys: of these files. unsaved: whether one was added whose bytes were read.
+    keys: the keys of these files. unsaved: whether facts were added that are worth saving: the file's bytes were read.
     """
 
     def __init__(self, table: pa.Table, keys: pa.Table) -> None:
@@ -203,11 +203,11 @@ class _Growing:
 
 
 def _read(kept: Path, say: Callable[[str], None], judge: bytes) -> pa.Table:
-    """The table that other commands left, mapped; an empty one where it can't be read or was made by other code."""
+    """The table on disk, mapped; an empty one where it can't be read or was made by other code."""
     try:
         with pa.memory_map(str(kept)) as file:
             table = pa.ipc.open_file(file).read_all()
-    # Not asked for first: another process may remove it in between.
+    # Not checked before opening: another process may remove the file in between.
     except FileNotFoundError:
         return SCHEMA.empty_table()
     except Exception as error:  # a damaged file makes pyarrow raise nearly anything
@@ -218,7 +218,7 @@ def _read(kept: Path, say: Callable[[str], None], judge: bytes) -> pa.Table:
 
 
 def _write(table: pa.Table, kept: Path, say: Callable[[str], None], judge: bytes) -> None:
-    """Without the files whose bytes were not read: one that could not be opened today may be opened tomorrow."""
+    """Write the table without the files whose bytes were not read: they may be readable the next time."""
     read = pc.not_equal(table["content"], "")
     table = table if pc.all(read).as_py() else table.filter(read)
     schema = SCHEMA.with_metadata({"judged by": judge})
@@ -226,4 +226,4 @@ def _write(table: pa.Table, kept: Path, say: Callable[[str], None], judge: bytes
         with replacing(kept) as unfinished, pa.ipc.new_file(str(unfinished), schema) as file:
             file.write_table(table.cast(schema))
     except OSError as error:
-        say(f"{kept} can't be written ({error.strerror or error}), so the images will be opened again the next time")
+        say(f"{kept} can't be written ({error.strerror or error}), so the images will be opened again next time")

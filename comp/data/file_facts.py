@@ -1,4 +1,4 @@
-"""What each image file is, found by opening it once."""
+"""The facts about each image file, found by opening it once."""
 
 import hashlib
 import json
@@ -34,22 +34,22 @@ from comp.declare.reading import Channels, Read
 from comp.errors import DeclarationError
 from comp.files import source_digest
 
-# The side of a thumbnail in pixels, and one in which nothing is to be seen, nor compared.
+# The side of a thumbnail in pixels, and the thumbnail of an image without contrast, which is compared with no other.
 THUMBNAIL = 16
 BLANK = bytes(THUMBNAIL**2)
-# Grey levels between the darkest and the lightest part of an image in which nothing is to be seen, as in a blank page.
+# An image is blank if its darkest and its lightest part differ by fewer grey levels.
 FLAT = 2
 
 
 class FileFacts(NamedTuple):
-    """What was found of one file.
+    """The facts about one file.
 
     problem: why it can't be read as an image, in a word or two; empty where it can.
-    detail: what the decoder said of it.
-    format, mode: as Pillow names them, before anything is converted; of other files the reader and the kind of numbers.
+    detail: the decoder's message about the problem.
+    format, mode: Pillow's names, before any conversion; for other files, the reader and the type of numbers.
     width, height: in pixels, upright. channels, low, high: as in `comp.data.reading.Depth`, of this file.
     sixteen_bit: whether its components have sixteen bits. alpha: whether it has transparency.
-    orientation: EXIF's, 1 where there is none. animated: whether it has more frames than the first.
+    orientation: EXIF's, 1 where there is none. animated: whether it has several frames.
     content: a digest of the file's bytes, in hexadecimal; empty where they could not be read.
     thumbnail: THUMBNAIL rows of THUMBNAIL grey bytes; BLANK where there is a problem.
     """
@@ -71,7 +71,7 @@ class FileFacts(NamedTuple):
     high: tuple[float, ...] = ()
 
 
-# What is odd about images that are read all the same, and what becomes of them.
+# Oddities of images that are read all the same, and what is done with them.
 ODDITIES = {
     "four components": "converted to RGB",
     "grey": "given three equal components",
@@ -84,7 +84,7 @@ ODDITIES = {
     "tiny": "enlarged",
     "huge": "decoded all the same",
 }
-# Files that a thread opens before it hands them over: with small images threads would wait for each other else.
+# Files that a thread opens before it hands over: with single small images, threads would wait for each other.
 TOGETHER = 8
 EXTREME_ASPECT = 4
 TINY = 16
@@ -92,7 +92,7 @@ HUGE = 89_478_485
 
 
 def judged_by(read: Read | Channels, beside: str = "") -> bytes:
-    """What the facts of a file follow from beside its bytes; another decoder may read what this one can't.
+    """Everything that a file's facts depend on besides its bytes, such as the version of the decoder.
 
     beside: a digest of the other files that ``read`` may use.
     """
@@ -101,11 +101,12 @@ def judged_by(read: Read | Channels, beside: str = "") -> bytes:
 
 
 def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:
-    """The names of its `ODDITIES`, a tuple (N,), for each file: a row each with the columns of `FileFacts`.
+    """The names of each file's `ODDITIES`, an array (N,) of tuples.
 
-    An aspect is extreme where one side is more than EXTREME_ASPECT times the other, an image tiny with a side of fewer
-    than TINY pixels, and huge with more than HUGE: Pillow warns of a decompression bomb then, and with twice as many it
-    decodes nothing. A file that can't be read has none. Files with the same oddities share one tuple.
+    found: a row per file with the columns of `FileFacts`. An aspect is extreme where one side is more than
+    EXTREME_ASPECT times the other. An image is tiny with a side of fewer than TINY pixels, and huge with more than HUGE
+    pixels: Pillow then warns of a decompression bomb, and decodes no image with twice as many. A file that can't be
+    read has no oddities. Files with the same oddities share one tuple.
     """
     shorter, longer = np.sort(found[["width", "height"]].to_numpy(), axis=1).T
     holds = (
@@ -127,7 +128,7 @@ def oddities(found: pd.DataFrame) -> npt.NDArray[np.object_]:
 
 
 def facts_of_each(paths: Iterable[Path], read: Read | Channels = "images") -> Iterator[FileFacts]:
-    """What each of these files is, in their order; several are opened at once."""
+    """The facts about each of these files, in their order; several are opened at once."""
     remaining = iter(paths)
     groups = iter(lambda: tuple(islice(remaining, TOGETHER)), ())
     for found in in_threads(lambda group: [facts_of(path, read) for path in group], groups):
@@ -135,9 +136,9 @@ def facts_of_each(paths: Iterable[Path], read: Read | Channels = "images") -> It
 
 
 def facts_of(path: Path, read: Read | Channels = "images") -> FileFacts:
-    """What a file is; nothing that is wrong with it is raised, but DeclarationError for a reader that is wrong.
+    """The facts about a file; a problem with it is a fact, but a wrong reader raises DeclarationError.
 
-    All of it is decoded, as the end may be missing, but a JPEG at its smallest scale, which spares most of the work.
+    The whole file is decoded, as its end may be missing; a JPEG at its smallest scale, which saves most of the work.
     """
     digest = hashlib.blake2b(digest_size=16)
     for part in files_of(path, read):
@@ -175,7 +176,7 @@ def _decoded(path: Path, content: str) -> FileFacts:
         width, height = image.size
         format_, mode = image.format or "", image.mode
         deep, sixteen_bit = is_deep(image), has_16_bits(image)
-        # Pillow turns a TIFF upright as it decodes it; of other formats some tell their EXIF only then.
+        # Pillow turns a TIFF upright when it decodes it; some other formats have their EXIF only after decoding.
         orientation = _orientation(image) if format_ == "TIFF" else 1
         image.draft("L", (2 * THUMBNAIL, 2 * THUMBNAIL))
         image.load()
@@ -216,7 +217,7 @@ def _of_array(array: Array, format_: str, content: str) -> FileFacts:
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """THUMBNAIL x THUMBNAIL greys from 0, the darkest, to 255, the lightest; BLANK where they hardly differ."""
+    """THUMBNAIL x THUMBNAIL greys, stretched from 0 to 255; BLANK where they hardly differ."""
     grey = np.asarray(image.convert("L").convert("F").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
     contrast = grey.max() - grey.min()
     if contrast < FLAT:
@@ -233,7 +234,7 @@ def _orientation(image: Image.Image) -> int:
 
 def _is_animated(image: Image.Image) -> bool:
     try:
-        # A photograph with its preview behind it has a second picture, but no second moment.
+        # A photograph with an embedded preview (MPO) has two pictures, but is no animation.
         return image.format != "MPO" and bool(getattr(image, "is_animated", False))
     except Exception:
         return True

@@ -1,4 +1,4 @@
-"""What the data check found, and in words: all of it for `comp check`, and for a training what follows from it."""
+"""The findings of the data check, as lines: all of them for `comp check`, the important ones for a training."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from comp.errors import counted, first_few
 from comp.files import replacing
 
 ROW = "  {:<24}{:>8}  {}"
-# What duplicates are called, and what becomes of them.
+# The names of the kinds of duplicates, and what is done with them.
 OF_DUPLICATES = {
     "duplicate": ("duplicates", "kept together where a split is drawn"),
     "conflict": ("conflicting labels", "duplicates with another label; mend the labels if you can"),
     "leak": ("leaks", "test images that are duplicates of training images"),
 }
-# What doesn't fit the training images' depth, and what becomes of it.
+# Images that don't fit the training images' depth, and what is done with them.
 UNLIKE = {
     "bytes": "of eight bits, left as they are, beside deeper ones",
-    "outside": "to predict with values outside of these, which are clipped",
-    "deeper": "to predict, deeper than the eight bits of the training images: the upper eight are kept",
+    "outside": "of the test set with values outside the training images' range, which are clipped",
+    "deeper": "of the test set deeper than the eight bits of the training images: the upper eight are kept",
 }
 FEW_LEVELS = 64
 LONGEST_PATH = 60
@@ -37,23 +37,23 @@ LISTED = ("part", "id", "path", "label", "problem", "detail", "odd", *OF_DUPLICA
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What was found in the training and the test images.
+    """The findings in the training and test images.
 
-    images: a row per image, those to train on first, with the columns
+    images: a row per image, training images first, with the columns
         ``part`` (train or test), ``id``, ``path`` (below the data folder), ``label`` and ``size``, in bytes, -1 where
-        the file has none;
+        it is unknown;
         ``problem``, ``detail``, ``format``, ``mode``, ``width``, ``height`` and ``content``, as in
         `comp.data.file_facts.FileFacts`, and ``odd``, a tuple of `ODDITIES`;
-        ``duplicate`` and ``conflict``, exact or near, of a training image with a duplicate among the others, or with
-        one that has another label, and ``leak``, of a test image with a duplicate among the training images;
-        ``like``, the path of that duplicate. All are empty text where there is nothing.
-    duplicate_groups: the group (N,) of each training image that can be read.
-    torn: how many training images are not kept together, though they look alike, as they are too many.
-    opened: how many of the files had to be opened.
-    readable: which images of a part, train or test, can be read (R,).
-    depth: what images that are no bytes have in common. levels: how many of the 256 that it leaves half of the training
-        images use. unlike: how many images it doesn't fit, by the reason, as `Facts.unlike` counts them.
-    beside: a digest of the data folder's other files, where a ``read`` of one's own may use them; else empty.
+        ``duplicate``, "exact" or "near", for a training image with a duplicate among the other training images;
+        ``conflict``, the same where such a duplicate has another label; ``leak``, the same for a test image with a
+        duplicate among the training images; ``like``, the path of that duplicate. All are "" where there is none.
+    duplicate_groups: the group (N,) of each readable training image.
+    torn: the number of training images that look alike, but are too many to be kept together.
+    opened: the number of files that had to be opened.
+    readable: by part, train or test, the images that can be read (R,).
+    depth: the depth of the training images. levels: the median number of its 256 levels that they use. unlike: the
+        number of images that it doesn't fit, by reason, as `Facts.unlike` counts them.
+    beside: a digest of the data folder's other files, where a custom ``read`` may use them; else empty.
     """
 
     images: pd.DataFrame
@@ -68,25 +68,25 @@ class DataCheck:
 
     @property
     def found(self) -> pd.Series[bool]:
-        """Which images have a problem or a duplicate."""
+        """True for images with a problem or a duplicate."""
         return (self.images[["problem", *OF_DUPLICATES]] != "").any(axis=1)
 
     def counts(self) -> dict[str, int]:
-        """How many images can't be read, by part, and how many are duplicates, conflicts and leaks."""
+        """The numbers of unreadable images, by part, and of duplicates, conflicts and leaks."""
         unreadable = {f"unreadable_{part}": int((~readable).sum()) for part, readable in self.readable.items()}
         return unreadable | {f"{name}s": int((self.images[name] != "").sum()) for name in OF_DUPLICATES}
 
     def write_list(self, path: Path, *, odd: bool) -> None:
-        """Write the images that were `found` as a CSV; with ``odd`` also those that are odd."""
+        """Write the images that were `found` as a CSV; with ``odd`` also those with oddities."""
         listed = self.images[self.found | (self.images["odd"].map(len) > 0) if odd else self.found]
-        # Joined in these rows only: pandas would give an empty table the rows of what it is assigned.
+        # Only these rows' oddities: pandas would give an empty table the rows of an assigned column.
         listed = listed[list(LISTED)].assign(odd=listed["odd"].map("; ".join))
         with replacing(path) as unfinished:
             listed.to_csv(unfinished, index=False, lineterminator="\n")
 
 
 def lines_for_training(check: DataCheck) -> list[str]:
-    """A line for each finding that a training has to live with."""
+    """A line per finding that a training has to live with."""
     images, lines = check.images, list(_of_depth(check))
     of_test = "given what the training images have on average"
     for part, kind, follows in (("train", "training", "left out"), ("test", "test", of_test)):
@@ -102,7 +102,7 @@ def lines_for_training(check: DataCheck) -> list[str]:
             lines.append(f"{said} ({exact} exact, {len(found) - exact} near), {follows}: {_likes(found)}")
     if check.torn:
         lines.append(
-            f"{check.torn} images are not kept together, though they look alike: in groups that large no even split "
+            f"{check.torn} images look alike, but are not kept together: with groups that large no even split "
             "would be left"
         )
     if odd := Counter(chain.from_iterable(images["odd"])):
@@ -111,7 +111,7 @@ def lines_for_training(check: DataCheck) -> list[str]:
 
 
 def lines_of_check(check: DataCheck) -> Iterator[str]:
-    """A row for each kind of finding: how many there are, what becomes of them, the first few."""
+    """A row per kind of finding: their number, what is done with them, the first few."""
     yield from _of_depth(check)
     for name, found, follows, named in kinds_of(check.images):
         yield ROW.format(name, len(found), f"{follows}: {named(found)}")
@@ -120,7 +120,7 @@ def lines_of_check(check: DataCheck) -> Iterator[str]:
 
 
 def kinds_of(images: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, str, Callable[[pd.DataFrame], str]]]:
-    """Each kind of finding that there is: its name, its rows, what becomes of them, and what names the first few."""
+    """Each kind with findings: its name, its rows, what is done with them, and a function that names the first few."""
     follows = "left out of training; a test image is given what the training images have on average"
     kinds = [("unreadable", images["problem"] != "", follows, _problems)]
     for name, follows in ODDITIES.items():
@@ -142,7 +142,7 @@ def _of_depth(check: DataCheck) -> Iterator[str]:
 
 
 def lines_of_unlike(check: DataCheck) -> Iterator[str]:
-    """A line for each reason why images don't fit the training images' depth."""
+    """A line per reason why images don't fit the training images' depth."""
     for reason, count in check.unlike.items():
         if count:
             yield f"{counted(count, 'image')} {UNLIKE[reason]}"
@@ -163,5 +163,5 @@ def _likes(found: pd.DataFrame) -> str:
 
 
 def _shown(path: str) -> str:
-    """A path in a line; of a long one the ends, as the list has it whole."""
+    """A path in a line; a long one without its middle, as the list has it whole."""
     return repr(path if len(path) <= LONGEST_PATH else f"{path[: LONGEST_PATH // 3]}…{path[-LONGEST_PATH * 2 // 3 :]}")

@@ -1,4 +1,4 @@
-"""The image cache: images on disk as a stage reads them, so that only their first epoch decodes files."""
+"""The image cache: images on disk at a stage's size, so that only the first epoch decodes files."""
 
 import hashlib
 import json
@@ -23,11 +23,11 @@ SAMPLED = 16
 
 
 class ImageCache:
-    """The images of some rows (H, W, C), all covering the same size, in one file that is mapped, not read.
+    """The images (H, W, C) of some rows, all covering the same size, in one memory-mapped file.
 
-    Processes share its pages; another process is handed the folder and the rows alone.
+    Processes share its pages: a pickle has only the folder and the rows.
 
-    rows: in ascending order, none twice.
+    rows: in ascending order, without repeats.
     """
 
     def __init__(self, folder: Path, rows: Rows) -> None:
@@ -48,13 +48,13 @@ class ImageCache:
 
     @cached_property
     def _arrays(self) -> tuple[Rows, Rows, npt.NDArray[np.uint8]]:
-        """The images' shapes (N, 3), where each starts and the last ends (N + 1,), and their bytes."""
+        """The images' shapes (N, 3), their start offsets and the end of the last (N + 1,), and their bytes."""
         shapes, starts = (np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ("shapes", "starts"))
         return shapes, starts, np.memmap(self.folder / "pixels", dtype=np.uint8, mode="r")
 
     @property
     def whole(self) -> bool:
-        """Whether the files are there and hold what they should."""
+        """Whether the files are there and complete."""
         try:
             shapes, starts, pixels = self._arrays
             return len(shapes) == len(starts) - 1 == len(self.rows) and pixels.size == starts[-1]
@@ -73,11 +73,11 @@ def cached_images(
     say: Callable[[str], None],
     beside: Collection[ImageCache] = (),
 ) -> ImageCache | None:
-    """The images of these rows at a size, as `read_image` gives them, from the cache or put there; None for no room.
+    """The images of these rows at a size, as by `read_image`, cached now if they weren't; None if there is no room.
 
-    paths: of all rows. content: a fingerprint of their files' bytes. cache: its folder; other images that are cached
-    there are removed, the longest unused first, where all together would take too much of the disk.
-    advance: is called with the number of images that were done since. beside: what must stay there as well.
+    paths: of all rows. content: a fingerprint of their files' bytes. cache: the folder; other entries are removed from
+    it, the longest unused first, where all together would take too much of the disk.
+    advance: called with the number of images done since its last call. beside: other entries that must not be removed.
     """
     made_from = {
         "content": content,
@@ -94,7 +94,7 @@ def cached_images(
             kept = {other.folder for other in beside}
 
             def stay(entry: Path) -> bool:
-                """Whether the same stage needs it, or another process is writing it."""
+                """Whether the same stage needs the entry, or another process is writing it."""
                 return entry in kept or (entry.suffix == ".part" and is_held(entry.with_suffix(".lock")))
 
             read = partial(read_image, size=size, reading=reading)
@@ -116,7 +116,7 @@ def cached_images(
 
 
 def _write(folder: Path, images: Iterable[Pixels], advance: Callable[[int], None]) -> None:
-    """All of them or nothing; nobody else writes there."""
+    """Write all images or nothing."""
     unfinished, shapes = folder.with_suffix(".part"), []
     remove(folder)
     with replacing_folder(folder, unfinished):
@@ -133,6 +133,6 @@ def _write(folder: Path, images: Iterable[Pixels], advance: Callable[[int], None
 
 
 def _estimate(paths: Paths | Sequence[Path], rows: Rows, read: Callable[[Path], Pixels]) -> int:
-    """The bytes that the images will take, from those of some."""
+    """The bytes that the images will take, estimated from a sample."""
     some = in_threads(read, (Path(paths[row]) for row in rows[:: max(1, len(rows) // SAMPLED)]))
     return round(len(rows) * np.mean([image.nbytes for image in some]))

@@ -1,4 +1,4 @@
-"""Batches of images: every image in the views asked for, as bytes, in an order that is known beforehand."""
+"""Batches of images as bytes: each image in one or several views, in a reproducible order."""
 
 import pickle
 import shutil
@@ -26,16 +26,16 @@ from comp.declare.reading import Size
 from comp.declare.viewpoint import View
 from comp.errors import CompError
 
-# On macOS forked processes crash in its own libraries; Windows has none.
+# On macOS forked processes crash in the system's libraries; Windows has no fork.
 FORKS = sys.platform.startswith("linux")
-# Forward passes that are read for at once where threads share the reading: of one's few images some would wait.
+# Forward passes whose images are read at once by threads: the few images of one would leave threads idle.
 PASSES_AT_ONCE = 4
 
-# Batches that a reader process reads ahead, and the share of the shared memory, where it puts them, that all may fill.
+# Batches that a worker reads ahead; workers put them into shared memory, of which all together may fill this share.
 AHEAD = 4
 SHARED_MEMORY, SHARE_OF_IT = "/dev/shm", 0.5
 
-# A row, and the views that are wanted of it.
+# A row, and the views to make of its image.
 Request = tuple[int, tuple[View, ...]]
 Rows = Sequence[int] | npt.NDArray[np.int64]
 
@@ -43,9 +43,8 @@ Rows = Sequence[int] | npt.NDArray[np.int64]
 class ImageDataset(Dataset[tuple[int, Pixels]]):
     """Images by (row, views): gives the row and its views, (V, size, size, C) bytes.
 
-    The file is read once for all views of it, or not at all where it is in one of the ``caches``: by the size that it
-    is read at. Those of a batch are shared among threads, each with a pipeline of its own, unless
-    processes read.
+    A file is read once for all its views, or not at all where it is in one of the ``caches``, by the size to cover.
+    Without workers, threads share the images of a batch, each with pipelines of its own.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         self.pipelines = preprocessing.pipelines()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For a process that isn't forked, which has to load the declarations first whose functions it calls."""
+        """Pickle for a process that isn't forked: it loads the declarations whose functions it calls first."""
         parts = pickle.dumps((self.paths, self.preprocessing, self.seed, self.caches))
         return _arrived, ([path for name, path in loaded_declarations().items() if name.encode() in parts], parts)
 
@@ -67,9 +66,9 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         return self._seen(request, self.pipelines)
 
     def __getitems__(self, requests: Sequence[Request]) -> list[tuple[int, Pixels]] | CompError:
-        """Each of some requests. OpenCV and Pillow work without Python's lock, so threads do it in less time.
+        """The images of several requests, by threads: OpenCV and Pillow work without Python's lock.
 
-        A reader process gives the error that a person can mend in their place: torch would put a traceback in its text.
+        A worker returns a CompError in place of the images, as torch would put a traceback into its text.
         """
         if get_worker_info() is not None:
             try:
@@ -86,12 +85,12 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
 
     @cached_property
     def _of_threads(self) -> list[list[Pipeline]]:
-        """Those of each thread, as a pipeline holds the random state of the image it is at."""
+        """The pipelines of each thread: a pipeline holds the random state of its current image."""
         return [self.pipelines, *(self.preprocessing.pipelines() for _ in range(1, torch.get_num_threads()))]
 
     def _seen(self, request: Request, pipelines: Sequence[Pipeline]) -> tuple[int, Pixels]:
         row, views = request
-        # Fixed views share one reading of the file, random ones another with a margin, those of one's own a whole one.
+        # Fixed views share one reading of the file, random views one with a margin, custom views a whole one.
         read = cache(partial(self.read, row))
         return row, np.stack([self.preprocessing.seen(view, read, pipelines, self.seed, row) for view in views])
 
@@ -99,7 +98,7 @@ class ImageDataset(Dataset[tuple[int, Pixels]]):
         """The image of a row (H, W, C) that covers the size, or all of it."""
         cached = None if size is None else self.caches.get(size)
         if cached is not None and row in cached:
-            # Another training may have needed the room, and another machine may not have them.
+            # Another training may have removed the files to make room, and another machine may not have them.
             with suppress(OSError):
                 return cached[row]
         return read_image(Path(self.paths[row]), size, self.preprocessing.reading)
@@ -112,13 +111,13 @@ def _arrived(declarations: Iterable[Path], parts: bytes) -> ImageDataset:
 
 
 class Shuffled(Sampler[Request]):
-    """The given rows in an order drawn anew for every epoch, each under an augmentation of its own.
+    """The given rows in a new random order every epoch, each differently augmented.
 
-    ``epoch`` is set by whoever trains; order and augmentations follow from it and the seed alone. The first ``skipped``
-    rows of the order are left out. A row may be given several times: its copies are augmented differently.
+    The caller sets ``epoch``; order and augmentations follow from it and the seed alone. The first ``skipped`` rows of
+    the order are left out. A row may be given several times: its copies are augmented differently.
 
-    own: of each ``batch_size`` rows of the order, those that this process reads; the rest of the order, too few for
-    another batch, is then nobody's.
+    own: the positions in each ``batch_size`` rows of the order that this process reads; rows at the end that don't fill
+    a batch are left out.
     """
 
     def __init__(self, rows: Rows, seed: int, batch_size: int = 1, own: range = range(1)) -> None:
@@ -140,16 +139,16 @@ class Shuffled(Sampler[Request]):
 
 
 def _copies_before(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """How often each row is there before its place (R,)."""
+    """The number of earlier copies (R,) of each row."""
     return np.asarray(pd.Series(rows).groupby(rows).cumcount(), np.int64)
 
 
 class ImageEpochs:
     """The training rows, shuffled and augmented anew each epoch, as images (B, size, size, C) and their targets.
 
-    targets: (N,) or (N, C) of all rows of the data set. columns: (N, K) of them, if any, given between the two.
-    The last rows of an epoch that fill no batch are left out.
-    rank, count: of the processes that share each batch; this one reads its own part of it.
+    targets: (N,) or (N, C) of all rows of the data set. columns: inputs (N, K) of all rows, given between images and
+    targets. The last rows of an epoch, which don't fill a batch, are left out.
+    rank, count: this process's rank among those that share each batch, and their number; each reads its own part.
     """
 
     def __init__(
@@ -175,14 +174,14 @@ class ImageEpochs:
         return len(self.sampler) // self.batch_size
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """The batches from the one with index ``start`` on; the images before it are not read."""
+        """The batches from index ``start`` on; images of earlier batches are not read."""
         self.sampler.epoch, self.sampler.skipped = number, start * self.batch_size
         for rows, images in self.batches:
             yield images[:, 0], *(values[rows] for values in self.columns), self.targets[rows]
 
 
 def share(rows: int, rank: int, count: int) -> range:
-    """Which of so many rows the process ``rank`` of ``count`` has; where they don't divide, the first have one more."""
+    """The rows, of ``rows`` in all, of process ``rank`` of ``count``; a remainder goes to the first processes."""
     each, more = divmod(rows, count)
     start = rank * each + min(rank, more)
     return range(start, start + each + (rank < more))
@@ -191,7 +190,7 @@ def share(rows: int, rank: int, count: int) -> range:
 def in_views(
     dataset: ImageDataset, rows: Rows, views: Sequence[View], batch_size: int, *, workers: int
 ) -> Iterator[Tensor]:
-    """Some rows in order, each in these views, as batches (B, V, size, size, C) of at most ``batch_size`` images."""
+    """The rows in order, each in these views, as batches (B, V, size, size, C) of at most ``batch_size`` views."""
     at_once = max(1, batch_size // len(views))
     read_at_once = at_once if workers else PASSES_AT_ONCE * at_once
     requests = ((int(row), tuple(views)) for row in rows)
@@ -204,8 +203,9 @@ def loader(
 ) -> DataLoader[tuple[int, Pixels]]:
     """Batches of rows (B,) and images (B, V, size, size, C) as bytes; they are scaled on the device.
 
-    workers: processes that read ahead; 0 reads in this one, by threads, which is fastest where the model runs on the
-        same cores. Where processes can't be forked, and what was declared can't be sent to them, threads read as well.
+    workers: the number of processes that read ahead; 0 reads by threads of this process, which is fastest where the
+        model runs on the same cores. Threads also read where processes can't be forked and the dataset can't be
+        pickled.
     """
     if not FORKS and not _can_be_sent(dataset):
         workers = 0
@@ -217,18 +217,18 @@ def loader(
         collate_fn=_collated,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
-        # Python 3.14 would start each as a new process, which imports torch again.
+        # Python 3.14's default would start new processes, which import torch again.
         multiprocessing_context="fork" if workers and FORKS else None,
         persistent_workers=workers > 0,
         prefetch_factor=AHEAD if workers else None,
-        # Of its own: else every pass over the data would draw from the random state that dropout draws from.
+        # Else every pass over the data would draw from the random state of dropout.
         generator=torch.Generator(),
         worker_init_fn=_leave_interrupts if workers else None,
     )
 
 
 class _Loader(DataLoader[tuple[int, Pixels]]):
-    """Raises the error that a reader process gives in the place of a batch."""
+    """Raises the error that a worker returns in place of a batch."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         for batch in super().__iter__():
@@ -240,13 +240,13 @@ class _Loader(DataLoader[tuple[int, Pixels]]):
 def _can_be_sent(dataset: ImageDataset) -> bool:
     try:
         pickle.dumps(dataset)
-    except (pickle.PicklingError, AttributeError, TypeError):  # of a lambda, or a function within another
+    except (pickle.PicklingError, AttributeError, TypeError):  # a lambda, or a function within another
         return False
     return True
 
 
 def readers_within(wanted: int, batch: int) -> int:
-    """As many reader processes as are wanted, or as the shared memory has room for: of batches of so many bytes."""
+    """The number of workers: as wanted, or as many as shared memory has room for. batch: the bytes of a batch."""
     try:
         room = shutil.disk_usage(SHARED_MEMORY).free
     except OSError:  # as on macOS
@@ -255,7 +255,7 @@ def readers_within(wanted: int, batch: int) -> int:
 
 
 def _leave_interrupts(_: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the one that trains says when the readers end."""
+    """Ignore Ctrl-C, which reaches every process of the terminal: the training process ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -264,5 +264,5 @@ def _collated(samples: list[tuple[int, Pixels]] | CompError) -> tuple[Tensor, Te
 
 
 def collate(samples: list[tuple[int, Pixels]]) -> tuple[Tensor, Tensor]:
-    """A batch of rows (B,) and images (B, V, size, size, C)."""
+    """Stack samples to rows (B,) and images (B, V, size, size, C)."""
     return torch.tensor([row for row, _ in samples]), torch.from_numpy(np.stack([views for _, views in samples]))

@@ -1,4 +1,4 @@
-"""What is made once of a competition's files, as its ``prepare`` says: images, or a sample submission of one's own."""
+"""Running a competition's ``prepare``, which makes images or the sample submission of your own images, once."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from comp.submission.submission import exact_predictions
 
 Array = npt.NDArray[Any]
 
-# In the folder: what it was made from.
+# The file in the prepared folder that records what the folder was made from.
 MARK = ".made-from.json"
-# Rows of a table that are read at once.
+# Rows of a table to read at once.
 AT_ONCE = 256
 
 
 def prepare_files(competition: Competition, folder: Path, say: Callable[[str], None] = lambda _: None) -> None:
-    """Let ``prepared/`` in a competition's folder be what its ``prepare`` makes of the others.
+    """Make ``prepared/`` in a competition's folder by its ``prepare``, from the folder's other files.
 
-    Nothing is done where it was made by the same source, from files with the same names, sizes and dates. It appears
-    whole or not at all. Raises DataError where it can't be made.
+    Does nothing where the same source made it from files with the same names, sizes and dates. The folder appears whole
+    or not at all. Raises DataError where it can't be made.
     """
     if not competition.prepare:
         return
@@ -67,13 +67,13 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
                 (unfinished / MARK).write_text(made_from, encoding="utf-8")
         except CompError:
             raise
-        except Exception as error:  # it is anybody's code
+        except Exception as error:  # a custom function may raise anything
             raise DataError(f"Competition: `prepare` failed with {type(error).__name__}: {error}.") from error
         say(f"prepared {counted(count, 'file')} in {place} in {monotonic() - began:.0f} s")
 
 
 def _there(competition: Competition, folder: Path) -> list[tuple[str, int, int]] | str:
-    """What lies right in the folder: a download that was repeated shows in it; of images of one's own, their table."""
+    """The files directly in the folder, so that a repeated download shows; for your own images, their table."""
     if isinstance(competition.prepare, (HideShare, AskForAll)):
         if isinstance(competition.prepare, HideShare):
             table = all_labels(competition).read(folder).to_csv()
@@ -108,13 +108,13 @@ def _make(competition: Competition, folder: Path, new: Path) -> None:
 
 
 def all_labels(competition: Competition) -> LabelSource:
-    """Of all images, of which some are, or will be, hidden."""
+    """The labels of all images, including those that are, or will be, hidden."""
     labels = competition.labels
     return labels.labels if isinstance(labels, KnownLabels) else labels
 
 
 def _hide(hiding: HideShare, competition: Competition, folder: Path, new: Path) -> None:
-    """A sample submission that asks for a share of the labelled images, and its answers."""
+    """Write a sample submission that asks for a share of the labelled images, and its answers."""
     images = all_labels(competition).read(folder)
     classes = classes_of(images, competition.target)
     targets = targets_of(images, classes, competition.target)
@@ -133,9 +133,9 @@ def ask_for(
     targets: Array | None = None,
     header: Sequence[str] = (),
 ) -> None:
-    """Write a sample submission of the ids (A,), with even answers, and those of the targets (A, …), if there are any.
+    """Write a sample submission of the ids (A,) with even predictions, and the answers from the targets (A, …), if any.
 
-    header: the column of the ids, and the others; without it, what the form needs.
+    header: the id column and the others; by default those that the form needs.
     """
     if not header:
         each = isinstance(competition.submission, (ProbabilityPerClass, Numbers))
@@ -151,7 +151,7 @@ def ask_for(
 
 
 def _images_in(table: PixelTable, folder: Path, new: Path) -> Iterator[tuple[Path, Array]]:
-    """The place of each image, without suffix, and its pixels (H, W) or (H, W, C)."""
+    """The path of each image, without suffix, and its pixels (H, W) or (H, W, C)."""
     paths = sorted(folder.glob(table.table))
     if not paths:
         raise DataError(f"PixelTable: `table` is {table.table!r}, but {folder} has no such file.")
@@ -185,7 +185,7 @@ def _images_in(table: PixelTable, folder: Path, new: Path) -> Iterator[tuple[Pat
 
 
 def _frames(path: Path, texts: list[str]) -> Iterator[pd.DataFrame]:
-    """Some rows of a table after the other. texts: columns whose values are names."""
+    """The table's rows in chunks. texts: columns to read as text."""
     if path.suffix == ".csv":
         with pd.read_csv(path, chunksize=AT_ONCE, dtype=dict.fromkeys(texts, str), keep_default_na=False) as chunks:
             yield from chunks
@@ -199,7 +199,7 @@ def _frames(path: Path, texts: list[str]) -> Iterator[pd.DataFrame]:
 
 
 def _numbers(cell: Any) -> Array:
-    """One channel's values: an array, a list, or text with spaces or commas between."""
+    """One channel's values from an array, a list, or text with spaces or commas between."""
     values = re.sub(r"[\[\],]", " ", cell).split() if isinstance(cell, str) else np.asarray(cell).ravel()
     return np.array(values, np.float64)
 
@@ -209,7 +209,7 @@ def _shaped(values: Array, table: PixelTable, path: Path) -> Array:
     height, width = table.size or (side, side)
     if height * width != len(values):
         raise DataError(
-            f"{path} has {len(values)} values an image, which are not {height} x {width}; give `size` of PixelTable, "
+            f"{path} has {len(values)} values per image, which are not {height} x {width}; give `size` of PixelTable, "
             "(height, width)."
         )
     image = values.reshape(height, width, -1)
@@ -226,7 +226,7 @@ def _write_png(placed: tuple[Path, Array]) -> None:
     pixels = image.astype(np.uint8)
     if not np.array_equal(pixels, image) or image.shape[2:] not in ((), (3,)):
         raise DataError(
-            f"PixelTable: the image {place.name!r} is no bytes of one or three channels, but of {image.dtype} from "
-            f'{image.min():g} to {image.max():g} and of shape {image.shape}; say read="npy", which takes any numbers.'
+            f"PixelTable: the image {place.name!r} should be bytes of one or three channels, but is {image.dtype} from "
+            f'{image.min():g} to {image.max():g} of shape {image.shape}; say read="npy", which takes any numbers.'
         )
     Image.fromarray(pixels).save(place.with_name(f"{place.name}.png"), compress_level=1)

@@ -1,4 +1,4 @@
-"""What a file holds: an ordinary image as Pillow has it, others as arrays, by the name of their kind or a function."""
+"""Decoders: ordinary images by Pillow, others as arrays, by a named reader or a custom function."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from comp.errors import DeclarationError
 
 Array = npt.NDArray[Any]
 
-# Not all that Pillow knows: it would run a PostScript file that is named .jpg through Ghostscript.
-# AVIF is what older ones, as in a notebook at Kaggle, lack.
+# Not all of Pillow's formats: it would run a PostScript file that is named .jpg through Ghostscript.
+# Older versions of Pillow, as in a notebook at Kaggle, lack AVIF.
 AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM", *AVIF)
-# Reading a package's metadata takes milliseconds, and every key of a cache has some.
+# Cached, as reading a package's metadata takes milliseconds, and every cache key needs some.
 version = cache(metadata.version)
 # The packages that decode files.
 DECODERS = ("pillow", "opencv-python-headless", "pydicom")
-# The tag of a TIFF that says what its components beside the colours are: 1 and 2 for transparency.
+# The TIFF tag for the meaning of components besides the colours: 1 and 2 are transparency.
 EXTRA_SAMPLES = 338
-# An array that has fewer rows than this, and more channels, has its channels first.
+# An array with fewer rows than this and more channels has its channels first.
 FEWEST_ROWS = 16
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """The version of each of these packages that is installed, for keys of what they make."""
+    """The versions of those of these packages that are installed, for cache keys."""
     versions = {}
     for name in packages:
         with suppress(metadata.PackageNotFoundError):
@@ -43,12 +43,12 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
 
 
 def opened(file: Path | IO[bytes]) -> Image.Image:
-    """The image in a file, its pixels not decoded yet; what Pillow raises is passed on."""
+    """Open the image in a file without decoding its pixels; raises what Pillow raises."""
     return Image.open(file, formats=FORMATS)
 
 
 def turned_upright(image: Image.Image) -> Image.Image:
-    """The image, decoded and turned as its EXIF orientation asks; EXIF that can't be read says nothing."""
+    """Decode the image and turn it by its EXIF orientation; unreadable EXIF is ignored."""
     image.load()
     with suppress(Exception):
         ImageOps.exif_transpose(image, in_place=True)
@@ -61,14 +61,14 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def has_16_bits(image: Image.Image) -> bool:
-    """Whether an image that isn't decoded yet has sixteen bits a component, of which Pillow keeps eight of colours."""
+    """Whether an image that isn't decoded yet has sixteen bits a component; Pillow keeps eight in colour images."""
     return ";16" in image.mode or any(";16" in str(tile.args) for tile in getattr(image, "tile", ()))
 
 
 def deep_values(image: Image.Image, path: Path) -> Array:
-    """What a deep image of this file holds, upright: (H, W) of grey, (H, W, 3) of colours.
+    """The values of a deep image of this file, upright: (H, W) for grey, (H, W, 3) for colours.
 
-    Of a TIFF with four components, none of which it calls transparency, all: (H, W, 4).
+    A TIFF with four components, none of them transparency, gives all four: (H, W, 4).
     """
     if image.mode.startswith(("I", "F")):
         return np.asarray(turned_upright(image))
@@ -77,7 +77,7 @@ def deep_values(image: Image.Image, path: Path) -> Array:
 
 
 def bands_of(path: Path) -> Array:
-    """What a TIFF holds that Pillow doesn't know, as of floats in several bands; UnidentifiedImageError for no TIFF."""
+    """The values of a TIFF that Pillow can't open, like floats in several bands; UnidentifiedImageError for no TIFF."""
     with path.open("rb") as file:
         if file.read(4) not in (b"II*\0", b"MM\0*"):
             raise UnidentifiedImageError("it is no image")
@@ -87,9 +87,9 @@ def bands_of(path: Path) -> Array:
 def _by_opencv(path: Path, *, every_band: bool) -> Array:
     import cv2
 
-    # It would write to the terminal what it thinks of each file.
+    # Else OpenCV writes warnings about files to the terminal.
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    # Orientation is followed where colours are asked for.
+    # IMREAD_UNCHANGED ignores the EXIF orientation.
     how = cv2.IMREAD_UNCHANGED if every_band else cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR
     found = cv2.imdecode(np.fromfile(path, np.uint8), how)
     if found is None:
@@ -101,16 +101,16 @@ def _by_opencv(path: Path, *, every_band: bool) -> Array:
 def to_rgb(image: Image.Image) -> Image.Image:
     """The image in mode RGB; transparency is dropped.
 
-    Of what is deeper than the training images are, 16-bit grey keeps its upper eight bits, which ``convert`` clips;
-    of grey numbers whose full scale the file doesn't say (32-bit, floats), 0 to 1, 0 to 255 and 0 to 65,535 become 0 to
-    255, and any other range is stretched to that: NaN is black.
+    For images deeper than the training images: 16-bit grey keeps its upper eight bits, where ``convert`` would clip.
+    Grey of unknown full scale (32-bit, floats) is scaled from 0 to 1, 0 to 255 or 0 to 65,535 to 0 to 255, or else
+    stretched from its own range; NaN is black.
     """
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image) // 256)
     if image.mode in ("I", "F"):
         return _grey(_to_bytes(np.asarray(image, dtype=np.float64)))
     if image.mode == "P" and "transparency" in image.info:
-        # Straight to RGB, Pillow would warn and, for some palettes, mix up colours.
+        # Converting straight to RGB, Pillow would warn and, for some palettes, mix up colours.
         image = image.convert("RGBA")
     return image.convert("RGB")
 
@@ -128,7 +128,7 @@ def _to_bytes(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def files_of(path: Path, read: Read | Channels) -> list[Path]:
-    """All files that are read for the image of this path. Raises DeclarationError for a path that is no channel's."""
+    """All files that make up the image of this path. Raises DeclarationError for a path that is no channel's."""
     if not isinstance(read, Channels):
         return [path]
     for suffix in read.suffixes:
@@ -141,10 +141,9 @@ def files_of(path: Path, read: Read | Channels) -> list[Path]:
 
 
 def array_of(path: Path, read: Read | Channels) -> Array:
-    """The numbers in a file, (H, W) of grey or (H, W, C).
+    """The numbers in a file: (H, W) for grey, or (H, W, C).
 
-    What the reader raises is passed on. Raises DeclarationError for what is no such array, and for a reader that isn't
-    installed.
+    Raises what the reader raises, and DeclarationError for any other array or for a reader that isn't installed.
     """
     if isinstance(read, Channels):
         found = np.dstack([_one_channel(file, read.read) for file in files_of(path, read)])
@@ -174,7 +173,7 @@ def _image(path: Path) -> Array:
 
 
 def _dicom(path: Path) -> Array:
-    """What a viewer shows, as bytes, where the file says how; else its values, scaled to their unit."""
+    """The bytes that a viewer shows, where the file says how; else its values, rescaled by the modality LUT."""
     try:
         import pydicom
         from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
@@ -188,12 +187,12 @@ def _dicom(path: Path) -> Array:
     if int(file.get("NumberOfFrames", 1) or 1) > 1:
         stored = stored[0]
     if colours:
-        return stored  # RGB by pydicom already, whatever the file has
+        return stored  # pydicom converts all colour spaces to RGB
     inverted = file.PhotometricInterpretation == "MONOCHROME1"
     if file.get("VOILUTSequence"):
         ends = np.array([0, 2 ** file.VOILUTSequence[0].LUTDescriptor[2] - 1])
     elif file.get("WindowCenter") not in (None, ""):
-        # Far outside of every window.
+        # Values far outside of every window give its ends.
         ends = apply_voi_lut(np.array([-1e9, 1e9]), file)
     else:
         least = -(2 ** (file.BitsStored - 1)) if file.PixelRepresentation else 0

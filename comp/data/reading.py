@@ -1,4 +1,4 @@
-"""Reading images: every file becomes pixels in the same way, in training and in prediction."""
+"""Reading images: files become pixels in the same way in training and in prediction."""
 
 import math
 import os
@@ -33,27 +33,27 @@ from comp.declare.reading import Channels, Fit, Read, Size, sides
 from comp.errors import DataError, DeclarationError
 
 Pixels = npt.NDArray[np.uint8]
-# The paths of many files are a table's column: processes share its memory, where a list of a million paths would be
-# copied into each of them, as Python writes to every object that it looks at.
+# Paths stay in a table's column, whose memory forked processes share: a list of a million paths would be copied into
+# each of them, as Python's reference counts write to every object that is looked at.
 Paths = pd.api.extensions.ExtensionArray
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# A side this many times the other is cut to its middle: of one pixel by a million, enlarged, nothing else would fit.
+# A side of more than this many times the other is cut to its middle: one pixel by a million could not be enlarged.
 LONGEST_SIDE = 16
-# Items that wait for a thread, per thread: enough to keep it busy, few enough to end soon after an interrupt.
+# Items that wait per thread: enough to keep it busy, few enough to end soon after an interrupt.
 AHEAD = 16
-# comp.data.file_facts names images that are huge; the rest is said of metadata, which nothing follows from.
+# comp.data.file_facts reports huge images; Pillow's other warnings are about metadata that comp doesn't use.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True)
 class Depth:
-    """What images that are no bytes have in common, as the training images show it.
+    """The number of channels and the range of values of the training images.
 
-    channels: C. low, high: the least and the greatest value of each channel (C,), which become 0 and 255; empty where
-    all are bytes already.
+    channels: C. low, high: the least and the greatest value of each channel (C,), which become 0 and 255; empty for
+    images that are bytes already.
     """
 
     channels: int = 3
@@ -62,11 +62,11 @@ class Depth:
 
     @classmethod
     def of(cls, record: Mapping[str, Any] | None) -> "Depth":
-        """That of a run's config; None stands for ordinary images."""
+        """The depth in a run's config; None stands for ordinary images."""
         return RGB if record is None else cls(record["channels"], tuple(record["low"]), tuple(record["high"]))
 
 
-# What an ordinary image becomes.
+# The depth of ordinary images.
 RGB = Depth()
 
 
@@ -74,8 +74,8 @@ RGB = Depth()
 class Reading:
     """How a file becomes pixels of some size.
 
-    interpolation: as timm names it. fit: as in `Viewpoint`. read: as in `Competition`. depth: of what is read so.
-    beside: a digest of the other files that ``read`` may use.
+    interpolation: as timm names it. fit: as in `Viewpoint`. read: as in `Competition`. depth: that of the training
+    images. beside: a digest of the other files that ``read`` may use.
     """
 
     interpolation: str = "bilinear"
@@ -86,7 +86,7 @@ class Reading:
 
     @property
     def key(self) -> list[Any]:
-        """What pixels follow from beside the file and their size, as JSON can hold it."""
+        """Everything that pixels depend on besides the file and their size, for JSON."""
         read = [*key_of(self.read), self.beside]
         return [self.interpolation, self.fit, read, asdict(self.depth), versions_of(DECODERS)]
 
@@ -95,14 +95,13 @@ ORDINARY = Reading()
 
 
 def read_image(path: Path, size: Size | None, reading: Reading = ORDINARY) -> Pixels:
-    """The image as bytes (H, W, C) that cover the size: a square or rectangle is to be cut out; None for all of it.
+    """Read an image as bytes (H, W, C) that cover the size, from which a square or rectangle is then cut.
 
-    With ``fit="crop"`` the image is resized until it just covers the size, by its shorter side where that is a square;
-    with ``pad`` until it fits in, and its reflection fills the rest. An ordinary image is RGB, upright by its EXIF
-    orientation: four-component, grey and palette images become RGB, see `to_rgb`, and deeper ones bytes by the depth
-    that the training images have, where these are deep; of an animation the first frame is taken, of an image longer
-    than LONGEST_SIDE times its shorter side the middle. A large JPEG is decoded at one of its own reduced scales, never
-    below the size. Without a size the image is neither resized nor cut.
+    With ``fit="crop"`` the image is resized until it just covers the size; with ``pad`` until it fits in, and its
+    reflection fills the rest. Without a size it is neither resized nor cut. An ordinary image becomes RGB, upright by
+    its EXIF orientation: see `to_rgb` for four-component, grey and palette images. A deeper one becomes bytes by the
+    training images' depth, where these are deep. An animation gives its first frame, an image longer than LONGEST_SIDE
+    times its shorter side its middle. A large JPEG is decoded at one of its own reduced scales, never below the size.
     Raises DataError for a file that is no readable image, DeclarationError for what `array_of` refuses.
     """
     box, read, depth = None if size is None else sides(size), reading.read, reading.depth
@@ -117,7 +116,7 @@ def read_image(path: Path, size: Size | None, reading: Reading = ORDINARY) -> Pi
 
 
 def _fitted(image: Image.Image, box: tuple[int, int], reading: Reading) -> Pixels:
-    """The image resized so that it covers the box, or fits in it and is filled up."""
+    """The image resized to cover the box, or to fit in it with the rest filled."""
     pads = reading.fit == "pad"
     scale = (min if pads else max)(box[0] / image.height, box[1] / image.width)
     height, width = (max(1, round(side * scale)) for side in (image.height, image.width))
@@ -132,7 +131,7 @@ def _fitted(image: Image.Image, box: tuple[int, int], reading: Reading) -> Pixel
 
 
 def _ordinary(path: Path, least: int | None, depth: Depth) -> list[Image.Image]:
-    """An ordinary image in RGB, its sides at least as long where they are; a deep one as `_planes` has it."""
+    """An ordinary image in RGB, at a reduced scale with sides of at least ``least``; a deep one as by `_planes`."""
     with suppress(UnidentifiedImageError), opened(path) as image:
         if depth.low and is_deep(image):
             return _planes(deep_values(image, path), depth)
@@ -144,7 +143,7 @@ def _ordinary(path: Path, least: int | None, depth: Depth) -> list[Image.Image]:
 
 
 def _planes(array: Array, depth: Depth) -> list[Image.Image]:
-    """The bytes of an array: an image in RGB where it has three channels, as grey gets, else one of each channel."""
+    """An array as bytes: an RGB image for grey or three channels, else an image per channel."""
     _must_have(channels_in(array), depth)
     pixels = as_bytes(array, depth)
     if pixels.ndim == 2 or pixels.shape[2] == 3:
@@ -153,20 +152,20 @@ def _planes(array: Array, depth: Depth) -> list[Image.Image]:
 
 
 def _must_have(channels: int, depth: Depth) -> None:
-    """Raise ValueError where the training images have another number of channels."""
+    """Raise ValueError unless the training images have this number of channels."""
     if channels != depth.channels:
         raise ValueError(f"it has {channels} channels, but the training images have {depth.channels}")
 
 
 def channels_in(array: npt.NDArray[Any]) -> int:
-    """How many channels an array (H, W) or (H, W, C) becomes: grey has three equal ones."""
+    """The number of channels of an array (H, W) or (H, W, C) as an image: grey has three equal ones."""
     return 3 if array.ndim == 2 else int(array.shape[2])
 
 
 def as_bytes(array: npt.NDArray[Any], depth: Depth) -> Pixels:
-    """An array's values as bytes: as they are where they are bytes, else from the lowest to the highest of the depth.
+    """An array as bytes: unchanged if it is of bytes, else scaled from the depth's lowest and highest values.
 
-    Where that is not known they are the array's own. What lies outside is clipped; NaN becomes 0.
+    Where these are unknown, the array's own are used. Values outside are clipped; NaN becomes 0.
     """
     if array.dtype == np.uint8:
         return array
@@ -183,7 +182,7 @@ def as_bytes(array: npt.NDArray[Any], depth: Depth) -> Pixels:
 
 
 def range_of(array: npt.NDArray[Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The least and the greatest finite value of each channel; empty for bytes, and where there is none."""
+    """The least and the greatest finite value of each channel; empty for bytes, and where a channel has none."""
     if array.dtype == np.uint8:
         return (), ()
     values = array.astype(np.float64).reshape(*array.shape[:2], -1)
@@ -206,7 +205,7 @@ def _middle(image: Image.Image) -> Image.Image:
 
 
 def centre(pixels: Pixels, size: Size) -> Pixels:
-    """The middle of (H, W, C), of that size."""
+    """The centre crop of (H, W, C) at this size."""
     height, width = sides(size)
     top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
     return pixels[top : top + height, left : left + width]
@@ -221,7 +220,7 @@ def with_margin(size: Size, max_zoom: float) -> Size:
 
 
 def in_rgb(pixels: Pixels) -> Pixels:
-    """Pixels (H, W, C) to look at: of more channels than three the first ones, a second of two in green."""
+    """Pixels (H, W, C) as RGB to look at: the first three channels, or two as red and green, or one as grey."""
     if pixels.shape[2] == 2:
         return np.dstack([pixels, np.zeros_like(pixels[:, :, 0])])
     return pixels[:, :, :3] if pixels.shape[2] >= 3 else pixels.repeat(3, axis=2)
@@ -230,7 +229,7 @@ def in_rgb(pixels: Pixels) -> Pixels:
 def in_threads(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int = os.cpu_count() or 1
 ) -> Iterator[Result]:
-    """What the function gives for each, in order; as many at once as there are threads, and few of them waiting."""
+    """The function's results in the items' order, by threads; only a few items wait for a thread."""
     with ThreadPoolExecutor(threads) as pool:
         under_way: deque[Future[Result]] = deque()
         try:

@@ -1,6 +1,6 @@
-"""Which rows validate, and how often the others train: stratified, groups kept whole, drawn from a seed alone.
+"""Validation splits and folds, stratified, with whole groups, from a seed alone; oversampling of training rows.
 
-scikit-learn is imported where it draws, so that reading tables doesn't wait for it.
+scikit-learn is imported where it is used, so that reading tables doesn't wait for it.
 """
 
 import warnings
@@ -25,10 +25,10 @@ QUANTILES = ROWS_OF_QUANTILE = 10
 
 
 def strata(targets: npt.NDArray[Any]) -> Targets:
-    """Classes (N,) or tags (N, M) that a split of these targets is even in; of classes and tags, they are these.
+    """The classes (N,) or tags (N, M) to stratify these targets by: classes and tags are their own strata.
 
-    Of one number, which of ten quantiles a row is in, of fewer where they would have fewer than ten rows; of several, a
-    tag for each quantile of each. Of shares and fractions the same: a class that hardly varies makes one quantile.
+    The stratum of a number is its decile, or a larger quantile where deciles would have fewer than ten rows. Several
+    numbers, shares or fractions get a tag per quantile of each; a column that hardly varies has a single quantile.
     """
     if targets.dtype.kind != "f":
         return targets
@@ -45,15 +45,14 @@ def strata(targets: npt.NDArray[Any]) -> Targets:
 def draw_split(
     targets: Targets, share: float, seed: int, groups: Groups | None = None, duplicates: Targets | None = None
 ) -> npt.NDArray[np.bool_]:
-    """True for the rows that validate (N,), about ``share`` of them.
+    """True for the validation rows (N,), about ``share`` of all.
 
-    duplicates: the duplicate group (N,) of each row. Such a group stays on one side: where it would be on both, all of
-    it goes where its first row is, or trains if a class would have no other rows to train on; so the rest of the split
-    is as it would be without duplicates.
+    duplicates: the duplicate group (N,) of each row. A group on both sides moves to the side of its first row, or
+    trains if a class would have no other rows to train on; the rest of the split is as without duplicates.
 
     One class per image: every class has its share; a class with a single image trains. Tags: iterative stratification
-    (Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10); numbers: by their quantiles, see `strata`. With ``groups``
-    (N,) the rows of a group stay on one side. Raises DataError when there are too few rows or groups to split.
+    (Sechidis et al. 2011, 10.1007/978-3-642-23808-6_10); numbers: by quantiles, see `strata`. With ``groups`` (N,) the
+    rows of a group stay on one side. Raises DataError for too few rows or groups.
     """
     targets = strata(targets)
     if groups is not None:
@@ -67,7 +66,7 @@ def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDA
     counts = np.bincount(targets) if targets.ndim == 1 else None
     candidates = rows if counts is None else rows[counts[targets] > 1]
     smallest = 2 if counts is None else max(int((counts > 1).sum()), 1)
-    # A share of the candidates, not of all rows: where many classes have one image, too many of them would validate.
+    # A share of the candidates, not of all rows: too many of them would validate where many classes have one image.
     validating = max(round(len(candidates) * share), smallest)
     if len(candidates) < 2 * smallest or validating > len(candidates) - smallest:
         raise DataError(
@@ -79,7 +78,7 @@ def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDA
 
         drawn = train_test_split(candidates, test_size=validating, stratify=targets[candidates], random_state=seed)
         return np.isin(rows, drawn[1])
-    # Kaggle's machines don't have it.
+    # Imported only here, as Kaggle's machines don't have it.
     from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=validating / len(rows), random_state=seed)
@@ -87,7 +86,7 @@ def _draw_stratified_split(targets: Targets, share: float, seed: int) -> npt.NDA
 
 
 def _draw_grouped_split(targets: Targets, share: float, seed: int, groups: Targets) -> npt.NDArray[np.bool_]:
-    """The one of many draws of groups that leaves the most classes a row to train on, and is nearest to the share."""
+    """The best of many draws of groups: fewest classes without a training row, then nearest to the share."""
     from sklearn.model_selection import GroupShuffleSplit
 
     count = groups.max(initial=0) + 1
@@ -126,10 +125,10 @@ def _together(drawn: npt.NDArray[np.bool_], targets: Targets, duplicates: Target
 def draw_hidden(
     targets: npt.NDArray[Any], share: float, seed: int, able: npt.NDArray[np.bool_], *together: Groups | None
 ) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that are hidden: those that `draw_split` draws of the able ones; no class is hidden whole.
+    """True for the rows (N,) to hide, drawn from the ``able`` ones by `draw_split`; no class is hidden entirely.
 
-    together: groups and duplicates, as it takes them; with a row that isn't able no other is hidden. Raises DataError
-    where none can be hidden.
+    together: groups and duplicates, as in `draw_split`; a group with a row that isn't able is not hidden. Raises
+    DataError where none can be hidden.
     """
     kept = [None if one is None else np.asarray(one) for one in together]
     whole = [one for one in kept if one is not None]
@@ -137,8 +136,8 @@ def draw_hidden(
         able = able & ~np.isin(numbers, numbers[~able])
     if not able.any():
         raise DataError(
-            f"None of {len(targets)} labelled images can be hidden, as each of them, or another of its group, has its "
-            "part already (`validates`); leave that empty for some."
+            f"None of {len(targets)} labelled images can be hidden, as `validates` is given for each of them or for "
+            "another of its group; leave it empty for some."
         )
     hidden = np.zeros(len(able), bool)
     hidden[able] = draw_split(targets[able], share, seed, *(None if one is None else one[able] for one in kept))
@@ -156,30 +155,30 @@ def draw_hidden(
 
 
 def _as_first(parts: npt.NDArray[Any], duplicates: Targets) -> npt.NDArray[Any]:
-    """The parts (N,), but for each row that of the first row of its duplicate group."""
+    """The part (N,) of the first row of each row's duplicate group."""
     _, first, numbers = np.unique(duplicates, return_index=True, return_inverse=True)
     return parts[first[numbers]]
 
 
 def with_any(targets: Targets, classes: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that have one of the classes, or tags, for which (C,) it is true."""
+    """True for the rows (N,) that have one of the classes or tags where ``classes`` (C,) is true."""
     return classes[targets] if targets.ndim == 1 else np.asarray(targets[:, classes].any(axis=1))
 
 
 def draw_folds(
     targets: Targets, count: int, seed: int, groups: Groups | None = None, duplicates: Targets | None = None
 ) -> Rows:
-    """The fold (N,), 0 to ``count`` - 1, in which each row validates; every fold has rows.
+    """The fold (N,), 0 to ``count`` - 1, in which each row validates; no fold is empty.
 
-    One class per image: the rows of a class differ by one between folds at most, and a class with fewer rows than
-    folds is in as many folds as it has rows. Tags: iterative stratification (Sechidis et al. 2011). With ``groups``
-    (N,) the rows of a group are in one fold, the classes as even as that allows; of tags, only the number of groups is
-    even. Numbers are dealt by their quantiles. A duplicate group, see `draw_split`, is in the fold of its first row.
+    One class per image: a class's number of rows differs by at most one between folds, and a class with fewer rows
+    than folds has one row in as many folds. Tags: iterative stratification (Sechidis et al. 2011). Numbers: by
+    quantiles. With ``groups`` (N,) the rows of a group are in one fold, and classes are as even as that allows; with
+    tags, only the number of groups is even. A duplicate group, see `draw_split`, is in the fold of its first row.
     Raises DataError for fewer rows or groups than folds.
     """
     targets = strata(targets)
     if count < 2:
-        raise DataError(f"Rows can't be dealt to {count} folds; ask for at least 2.")
+        raise DataError(f"Rows can't be split into {count} folds; ask for at least 2.")
     if count > len(targets):
         raise DataError(f"{len(targets)} labelled images are too few for {count} folds; ask for fewer folds.")
     if groups is None:
@@ -187,7 +186,7 @@ def draw_folds(
         folds = folds if duplicates is None else _as_first(folds, duplicates)
         if duplicates is None or _has_all(folds, count):
             return folds
-        # Nearly all rows are of a few duplicate groups.
+        # A fold is empty, as nearly all rows are in a few duplicate groups.
         groups = duplicates
     numbered = joined(groups, duplicates)
     if count > numbered.max() + 1:
@@ -199,7 +198,7 @@ def draw_folds(
 
     if targets.ndim == 1 and np.bincount(targets).max() >= count:
         folds = _folds_by(StratifiedGroupKFold(count, shuffle=True, random_state=seed), targets, numbered)
-        # A few large groups can leave it a fold without any.
+        # A few large groups can leave a fold empty.
         if _has_all(folds, count):
             return folds
     return _folds_by(GroupKFold(count, shuffle=True, random_state=seed), targets, numbered)
@@ -213,9 +212,9 @@ def draw_inner_folds(
     groups: Groups | None = None,
     duplicates: Targets | None = None,
 ) -> Rows:
-    """As `draw_folds`, for a choice that is made by leaving out one after the other of the ``training`` rows (R,).
+    """`draw_folds` for a cross-validation within the ``training`` rows (R,).
 
-    Of two groups there are two folds; where these rows are of one, no group is kept together.
+    With fewer groups than ``count`` there are as few folds; where all training rows are of one group, groups are split.
     """
     for fewer in range(count, 1, -1):
         with suppress(DataError):
@@ -229,13 +228,13 @@ def _draw_stratified_folds(targets: Targets, count: int, seed: int) -> Rows:
     from sklearn.model_selection import KFold, StratifiedKFold
 
     if targets.ndim == 1:
-        # scikit-learn refuses folds if no class has a row for each: one more class has, and is dropped again.
+        # scikit-learn wants a class with a row for each fold: such a class is added, and its rows are dropped again.
         padded = np.append(targets, np.full(count, targets.max() + 1))
         return _folds_by(StratifiedKFold(count, shuffle=True, random_state=seed), padded)[: len(targets)]
     from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 
     folds = _folds_by(MultilabelStratifiedKFold(count, shuffle=True, random_state=seed), targets)
-    # Where rows are as few as folds, tags alone can leave a fold without any.
+    # With about as many rows as folds, stratifying by tags can leave a fold empty.
     return folds if _has_all(folds, count) else _folds_by(KFold(count, shuffle=True, random_state=seed), targets)
 
 
@@ -246,7 +245,7 @@ def _has_all(folds: Rows, count: int) -> bool:
 def _folds_by(splitter: Any, targets: Targets, groups: Targets | None = None) -> Rows:
     folds = np.empty(len(targets), dtype=np.int64)
     with warnings.catch_warnings():
-        # That a class has fewer rows than there are folds is as it should be.
+        # A class may have fewer rows than there are folds.
         warnings.simplefilter("ignore", UserWarning)
         for fold, (_, validating) in enumerate(splitter.split(np.zeros((len(targets), 1)), targets, groups)):
             folds[validating] = fold
@@ -254,15 +253,15 @@ def _folds_by(splitter: Any, targets: Targets, groups: Targets | None = None) ->
 
 
 def oversampled(rows: Rows, targets: Targets, seed: int) -> Rows:
-    """The rows in their order, those of rare classes several times in a row: how often follows from the seed alone.
+    """The rows in their order, with copies of rows of rare classes behind each; the copies follow from the seed alone.
 
-    rows: of the training set, (R,). targets: of all rows of the table, (N,) indices of classes or (N, C) of 0 and 1.
+    rows: the training rows (R,). targets: of all rows of the table, (N,) class indices or (N, C) of 0 and 1.
 
-    One class per image: every class gets as many rows as the most frequent one has, each row as many copies as any
-    other of its class or one more; which ones, is drawn. Tags: repeat factor sampling (LVIS, arXiv:1908.03195). A tag
-    on a share f of the rows asks for ``max(1, sqrt(t / f))`` copies of each, and a row gets what its rarest tag asks
-    for, the fraction as a chance of one more. LVIS has t = 0.001 for its 1,200 categories; here it is the median of
-    the tags' shares (as in arXiv:1411.4734), so that the rarer half of the tags is repeated however many there are.
+    One class per image: every class gets as many rows as the most frequent one, spread evenly over its rows; the rows
+    with one copy more are drawn. Tags: repeat factor sampling (LVIS, arXiv:1908.03195). A tag on a share f of the rows
+    asks for ``max(1, sqrt(t / f))`` copies, and a row gets those that its rarest tag asks for, a fraction as the chance
+    of one more. LVIS has t = 0.001 for its 1,200 categories; here t is the median of the tags' shares (as in
+    arXiv:1411.4734), so that the rarer half of the tags is repeated, however many tags there are.
     """
     generator = np.random.default_rng(seed)
     chosen = targets[rows]
@@ -271,10 +270,10 @@ def oversampled(rows: Rows, targets: Targets, seed: int) -> Rows:
 
 
 def shown(rows: Rows, targets: Targets, times: Callable[[Targets], Any]) -> Rows:
-    """The rows in their order, each as often as a function of their targets says; left out where that is 0.
+    """The rows in their order, each as often as ``times`` says; 0 leaves a row out.
 
-    rows: of the training set, (R,). targets: of all rows of the table, (N,) or (N, C). times: gives (R,) whole numbers.
-    Raises DeclarationError where it gives anything else, or 0 for all.
+    rows: the training rows (R,). targets: of all rows of the table, (N,) or (N, C). times: a function of the rows'
+    targets that gives (R,) whole numbers. Raises DeclarationError where it gives anything else, or 0 for all.
     """
     found = called("Recipe: `balance`", times, targets[rows])
     try:

@@ -1,4 +1,4 @@
-"""A competition's tables: the labelled images, the images to predict and the sample submission, checked."""
+"""A competition's tables: the labelled images, the test images and the sample submission, checked."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from comp.submission.submission import SampleSubmission, misread, must_fit, read
 
 @dataclass(frozen=True)
 class Tables:
-    """The labelled images and those that the sample submission asks for, each in the order of their ids.
+    """The labelled images and the test images that the sample submission asks for, each in the order of their ids.
 
-    So what is random about a row, like the views of test-time augmentation, follows from its id.
+    The order makes what is random about a row, like random views, follow from its id.
 
-    train, test: with a column ``answer`` where images are predicted together, those of one value.
+    train, test: with a column ``answer`` where several images, those of the same value, are predicted together.
     targets: (N,) indices in ``classes``, or (N, C) of 0 and 1 or of numbers, in the order of ``train``.
-    not_asked_for: how many test images the sample submission doesn't ask for.
-    notes: what was put up with, a line each.
-    data_check: what was found in the images; then in ``train`` are only those that can be read.
+    not_asked_for: the number of test images that the sample submission doesn't ask for.
+    notes: tolerated oddities of the tables, a line each.
+    data_check: the findings in the images; with them, ``train`` has readable images only.
     """
 
     train: pd.DataFrame
@@ -57,38 +57,38 @@ class Tables:
 
     @property
     def duplicate_groups(self) -> npt.NDArray[np.int64] | None:
-        """The duplicate group that each row is in (N,), where the images were screened."""
+        """The duplicate group of each row (N,), where the images were checked."""
         return None if self.data_check is None else self.data_check.duplicate_groups
 
     @property
     def depth(self) -> Depth:
-        """What the training images have in common; as of ordinary ones, where they were not looked at."""
+        """The depth of the training images; that of ordinary images where they were not checked."""
         return RGB if self.data_check is None else self.data_check.depth
 
     @property
     def beside(self) -> str:
-        """A digest of what a ``read`` of one's own may use beside the images; empty where nothing is known of it."""
+        """A digest of the other files that a custom ``read`` may use; empty where they were not checked."""
         return "" if self.data_check is None else self.data_check.beside
 
     @property
     def readable(self) -> npt.NDArray[np.bool_]:
-        """Which of the test images (T,) can be read; all of them, as far as is known."""
+        """True for the test images (T,) that can be read; for all where they were not checked."""
         return np.ones(len(self.test), bool) if self.data_check is None else self.data_check.readable["test"]
 
     @property
     def groups(self) -> npt.NDArray[Any] | None:
-        """The group of each row (N,), where the label source gives them; an answer's images are of one."""
+        """The group of each row (N,), where the label source gives groups or answers."""
         given = next((name for name in ("group", "answer") if name in self.train), None)
         return None if given is None else self.train[given].to_numpy()
 
     @property
     def kept_together(self) -> tuple[npt.NDArray[Any] | None, npt.NDArray[np.int64] | None]:
-        """The groups and the duplicate groups (N,), where there are any: no split parts one."""
+        """The groups and the duplicate groups (N,), if any: no split divides one."""
         return self.groups, self.duplicate_groups
 
     @property
     def may_validate(self) -> npt.NDArray[np.bool_]:
-        """False for the rows (N,) that train in every split: whose `validates` is false, or whose group has such."""
+        """False for the rows (N,) that train in every split: `validates` is false for them, or in their group."""
         able = np.ones(len(self.train), bool)
         if "validates" in self.train:
             able = ~self.train["validates"].eq(False).to_numpy(bool)
@@ -100,12 +100,12 @@ class Tables:
 
     @cached_property
     def answers(self) -> Tables:
-        """The same with a row per answer, by its name and with its first image; itself where each image is one."""
+        """The tables with a row per answer: its name and its first image; itself where each image is an answer."""
         if "answer" not in self.train and "answer" not in self.test:
             return self
         train, test = self.train.iloc[first_rows(self.train)], self.test.iloc[first_rows(self.test)]
         if "validates" in train:
-            # Without the data check nothing says which are kept with those that only train.
+            # The result has no data check, which says which rows stay with those that only train.
             train = train.assign(validates=train["validates"].where(self.may_validate[train.index], False))
         named = (table.assign(id=answers_of(table)).drop(columns="answer", errors="ignore") for table in (train, test))
         of_train, of_test = (table.reset_index(drop=True) for table in named)
@@ -114,7 +114,7 @@ class Tables:
     def answered(self, rows: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
         """The targets (A, …) of the answers of some training rows (R,), and the answer of each row (R,).
 
-        No answers where each image is one.
+        The latter is None where each image is an answer.
         """
         if "answer" not in self.train:
             return self.targets[rows], None
@@ -123,17 +123,17 @@ class Tables:
 
 
 def first_rows(table: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """The place (A,) of each answer's first image, by the answers' order."""
+    """The index (A,) of each answer's first image, in the order of answers."""
     if "answer" not in table:
         return np.arange(len(table))
     return np.unique(table["answer"].to_numpy(object), return_index=True)[1]
 
 
 def read_tables(competition: Competition, folder: Path, say: Callable[[str], None] = lambda _: None) -> Tables:
-    """The tables of the files in ``folder``; no image is opened.
+    """Read the tables in ``folder``; no image is opened.
 
-    Even probabilities are held against the sample submission, so that what wouldn't fit it after hours of training
-    comes out now. Raises DataError or SubmissionError.
+    Even probabilities are checked against the sample submission, so that a misfit shows before hours of training.
+    Raises DataError or SubmissionError.
     """
     must_be_here(competition, folder)
     must_be_whole(competition.name, folder, say)
@@ -152,9 +152,9 @@ def read_tables(competition: Competition, folder: Path, say: Callable[[str], Non
 
 
 def _as_submitted(competition: Competition, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """The classes as the submission numbers them: their places are the grades that a weighted kappa counts.
+    """The classes in the order of the submission's numbers, which are the grades of a weighted kappa.
 
-    A class that is submitted alone is the last: of two, the second is the one that metrics score.
+    The class of `ProbabilityOf` comes last: of two classes, metrics score the second.
     """
     form = competition.submission
     if isinstance(form, ProbabilityOf):
@@ -168,7 +168,7 @@ def must_be_here(competition: Competition, folder: Path) -> None:
     """Raise DataError where a competition's files are not in their folder."""
     if not holds_files(folder):
         name = competition.name
-        # Of a competition that `comp new --data` made, nobody may have told the slug.
+        # For a competition made by `comp new --data`, the slug may be unknown.
         or_linked = (
             f", or link those in a folder with `comp new {name} --data DIR`" if competition.kaggle == name else ""
         )
@@ -176,7 +176,7 @@ def must_be_here(competition: Competition, folder: Path) -> None:
 
 
 def read_test_tables(competition: Competition, folder: Path, classes: Sequence[str]) -> Tables:
-    """The tables of the images to predict, with no row in ``train``; raises as `read_tables`."""
+    """Read the tables of the test images, with an empty ``train``; raises like `read_tables`."""
     path, form = folder / competition.sample_submission, competition.submission
     sample_submission = read_sample_submission(path, competition.id_column, form)
     test = competition.test.read(folder)
@@ -203,21 +203,21 @@ def read_test_tables(competition: Competition, folder: Path, classes: Sequence[s
 
 
 def split_of(tables: Tables, share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """True for the rows (N,) that validate, drawn as `draw_split` does from those that may."""
+    """True for the validation rows (N,), drawn by `draw_split` from those that may validate."""
     return _drawn(tables, False, draw_split, share, seed)
 
 
 def folds_of(tables: Tables, count: int, seed: int) -> npt.NDArray[np.int64]:
-    """The fold (N,), 0 to ``count`` - 1, in which each row validates, as `draw_folds` says; -1 where it may not."""
+    """The fold (N,), 0 to ``count`` - 1, in which each row validates, by `draw_folds`; -1 for rows that may not."""
     return _drawn(tables, -1, draw_folds, count, seed)
 
 
 def _drawn(tables: Tables, of_others: int, draw: Callable[..., npt.NDArray[Any]], *how: float) -> npt.NDArray[Any]:
-    """What is drawn for the rows (N,) that may validate, and ``of_others``; raises DataError where none may."""
+    """The draw for the rows (N,) that may validate, and ``of_others`` for the rest; raises DataError if none may."""
     able = tables.may_validate
     if not able.any():
         raise DataError(
-            f"All {len(able)} labelled images only train (their `validates` is false, or that of others of their "
+            f"All {len(able)} labelled images only train (`validates` is false for them, or for others of their "
             "groups), so none can validate; leave it empty for some, or train with --all-data."
         )
     together = (None if numbers is None else numbers[able] for numbers in tables.kept_together)
@@ -227,9 +227,9 @@ def _drawn(tables: Tables, of_others: int, draw: Callable[..., npt.NDArray[Any]]
 
 
 def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The probabilities (R, C) of the answers with a test image that can be read, with rows for the others: (T, C).
+    """The probabilities (T, C) of all answers, from those (R, C) of the answers with a readable test image.
 
-    Those have the classes' shares (C,) of the training images: nothing else is known of them.
+    Unreadable ones get the classes' shares (C,) in the training images.
     """
     asked = tables.answers.test["id"]
     filled = np.tile(shares.astype(probabilities.dtype), (len(asked), 1))

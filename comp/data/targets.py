@@ -13,10 +13,7 @@ from comp.declare.metrics import Target
 
 
 def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> npt.NDArray[Any]:
-    """The labels as numbers: (N,) indices in ``classes`` for one class per image, (N, C) of 0 and 1 for tags.
-
-    Of numbers, shares and fractions they are these, (N, C) floats.
-    """
+    """The targets: (N,) indices in ``classes`` for one class per image, (N, C) of 0 and 1 for tags, of floats else."""
     if target not in ("single", "multi"):
         numbers = [[value for _, value in label] for label in table["label"]]
         return np.array(numbers, np.float64).reshape(len(table), len(classes))
@@ -31,5 +28,5 @@ def targets_of(table: pd.DataFrame, classes: Sequence[str], target: Target) -> n
 
 
 def class_counts(targets: npt.NDArray[Any], classes: int = 0) -> npt.NDArray[Any]:
-    """How many rows each class or tag has (C,), in targets (N,) or (N, C), or sums of numbers; of so many at least."""
+    """The rows per class or tag (C,) in targets (N,) or (N, C), or sums of numbers; ``classes``: the least C."""
     return np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0)

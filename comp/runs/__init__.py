@@ -1,4 +1,4 @@
-"""Runs on disk: the workspace that they lie in, one run's folder, its history, and which runs there are."""
+"""Runs on disk: the workspace, a run's folder, its history, and the list of runs."""
 
 from comp.runs.folder import Goal, Run, tag_of
 from comp.runs.history import EPOCH_COLUMNS, STEP_COLUMNS, TABLES, History

@@ -1,4 +1,4 @@
-"""The tables that a training appends to, epoch by epoch, and that others read."""
+"""The tables that a training appends to, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.files import replacing
 
-if TYPE_CHECKING:  # `comp --help` passes here
+if TYPE_CHECKING:  # `comp --help` imports this module, and should not import pandas
     import pandas as pd
 
 EPOCH_COLUMNS = (
@@ -39,28 +39,27 @@ NOT_FLOATS: dict[str, type] = {"stage": int, "cycle": int, "epoch": int, "step":
 
 @dataclass(frozen=True)
 class History:
-    """What is known of a training's epochs, steps and stages: CSVs in a run's folder.
+    """The CSVs of a training's epochs, steps and stages in a run's folder.
 
-    history.csv: a row per step; epochs.csv: per epoch; stages.csv: per stage; learning-rate-<stage>.csv: a sweep of the
-    finder.
+    history.csv: a row per step; epochs.csv: per epoch; stages.csv: per stage; learning-rate-<stage>.csv: a range test.
     """
 
     folder: Path
 
     def append_epoch(self, epoch: Mapping[str, Any], steps: Iterable[Mapping[str, float]]) -> None:
-        """One row in epochs.csv, of EPOCH_COLUMNS, and one per step in history.csv, of its loss and learning rates."""
+        """Append a row of EPOCH_COLUMNS to epochs.csv, and a row per step, with loss and rates, to history.csv."""
         same = {column: epoch[column] for column in ("stage", "cycle", "epoch")}
         rows = [{**same, "step": number, **step} for number, step in enumerate(steps, start=1)]
         _append(self.folder / "history.csv", STEP_COLUMNS, rows)
         _append(self.folder / "epochs.csv", EPOCH_COLUMNS, [epoch])
 
     def steps_taken(self) -> int:
-        """The rows of history.csv."""
+        """The number of rows of history.csv."""
         with (self.folder / "history.csv").open("rb") as file:
             return sum(1 for _ in file) - 1
 
     def sizes(self) -> dict[str, int]:
-        """The bytes of each of TABLES, which are on disk when this returns."""
+        """The size in bytes of each of TABLES, flushed to disk."""
         sizes = dict.fromkeys(TABLES, 0)
         for name in TABLES:
             path = self.folder / name
@@ -71,7 +70,7 @@ class History:
         return sizes
 
     def cut(self, sizes: Mapping[str, int]) -> None:
-        """Take away what was written after `sizes`; raises RunError where something else was taken away."""
+        """Cut off what was written after `sizes`; raises RunError where a table is shorter than it was then."""
         for name in TABLES:
             path = self.folder / name
             size = sizes.get(name, 0)
@@ -83,12 +82,12 @@ class History:
             os.truncate(path, size)
 
     def append_stage(self, stage: int, seconds: float, memory: int) -> None:
-        """One row in stages.csv: all the time that the stage took, and the most bytes of memory so far."""
+        """Append a row to stages.csv: the time of the whole stage, and the most bytes of memory so far."""
         row = {"stage": stage, "seconds": seconds, "memory_mb": round(memory / 1e6)}
         _append(self.folder / "stages.csv", STAGE_COLUMNS, [row])
 
     def write_range_test(self, stage: int, *columns: Iterable[float]) -> None:
-        """learning-rate-<stage>.csv: the columns of an LR range test, in the order of RANGE_TEST_COLUMNS."""
+        """Write learning-rate-<stage>.csv: the columns of an LR range test, in the order of RANGE_TEST_COLUMNS."""
         rows = [dict(zip(RANGE_TEST_COLUMNS, map(float, row), strict=True)) for row in zip(*columns, strict=True)]
         with replacing(self.folder / f"learning-rate-{stage}.csv") as unfinished:
             _append(unfinished, RANGE_TEST_COLUMNS, rows)
@@ -100,13 +99,13 @@ class History:
         return path.is_file() and path.stat().st_size > 0
 
     def epochs(self) -> pd.DataFrame:
-        """epochs.csv, a row per epoch, if any; losses and score are NaN where no row validated. Raises RunError."""
+        """Read epochs.csv, a row per epoch; validation loss and score are NaN without validation. Raises RunError."""
         return self._read("epochs.csv", EPOCH_COLUMNS)
 
     def last_score(self, lost: Mapping[int, int] = NONE_LOST) -> tuple[str, float] | None:
         """The metric and its value after the last epoch, read without pandas; None where there is none.
 
-        lost: the stages whose epochs don't count, as `Run.lost` has them.
+        lost: the stages whose later epochs don't count, see `Run.lost`.
         """
         try:
             last = self._last_epoch(lost)
@@ -116,7 +115,7 @@ class History:
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss became NaN or infinite before any cycle ended: so it would again, were it resumed."""
+        """Whether the loss became NaN or infinite in the first stage's first cycle, as it would again if resumed."""
         try:
             last = self._last_epoch()
             losses = [float(last[name] or 0) for name in ("train_loss", "valid_loss")]
@@ -131,15 +130,15 @@ class History:
         return last
 
     def steps(self) -> pd.DataFrame:
-        """history.csv, a row per step, if any; the rates of groups that were frozen are NaN. Raises RunError."""
+        """Read history.csv, a row per step; the learning rates of frozen groups are NaN. Raises RunError."""
         return self._read("history.csv", STEP_COLUMNS)
 
     def stages(self) -> pd.DataFrame:
-        """stages.csv, a row per stage that ended, if any. Raises RunError."""
+        """Read stages.csv, a row per finished stage. Raises RunError."""
         return self._read("stages.csv", STAGE_COLUMNS)
 
     def range_test(self, stage: int) -> pd.DataFrame | None:
-        """The finder's sweep before a stage, a row per rate; None where there was none. Raises RunError."""
+        """Read the range test before a stage, a row per rate; None where there was none. Raises RunError."""
         file = f"learning-rate-{stage}.csv"
         return self._read(file, RANGE_TEST_COLUMNS) if (self.folder / file).is_file() else None
 
@@ -159,15 +158,15 @@ class History:
 
 
 def kept(epochs: pd.DataFrame, lost: Mapping[int, int]) -> pd.DataFrame:
-    """The rows of epochs.csv that the weights went through: without those of stages that a run has `lost`."""
+    """The rows of epochs.csv that led to the weights: without the cycles that a run has `lost`."""
     return epochs[epochs["cycle"] <= epochs["stage"].map(lost).fillna(epochs["cycle"])]
 
 
 def seconds_left(stages: Sequence[Stage], number: int, ended: int, seconds: float) -> float | None:
-    """About how long a training goes on whose stage ``number``, from 1, has ended so many epochs, each in ``seconds``.
+    """The estimated seconds left in a training: stage ``number``, from 1, has ``ended`` epochs of ``seconds`` each.
 
-    A later stage's epoch takes as much longer as its images have more pixels. None where the stage and a later one
-    don't both train on images, or both on cached maps: its pace says nothing about the other's.
+    A later stage's epoch takes longer in proportion to its pixels. None where this stage and a later one don't both
+    train on images, or both on cached maps, as their speeds are unrelated.
     """
     under_way, *later = stages[number - 1 :]
     slower = [stage for stage in later if not stage.on_features]

@@ -1,6 +1,6 @@
-"""What a backbone's weights were pretrained at, and which sizes of images it takes, without loading them.
+"""A backbone's pretraining, and the image sizes that it takes, without loading its weights.
 
-timm is imported where it is needed: resolving a recipe without it takes no time.
+timm is imported where it is needed: a recipe that doesn't need it is resolved at once.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from comp.declare.source import source_of
 from comp.errors import BackboneError, first_line
 from comp.files import write_text
 
-# By what convolutional networks divide the sides of their images; of transformers it is the patch's side.
+# Image sides are multiples of this for convolutional networks, and of the patch's side for transformers.
 STEP = 32
-# Whose backbone a folder has and which images it did not learn from, in timm's config.json, which passes over it.
+# The key in timm's config.json that names the run of a folder's backbone and its validation images; timm ignores it.
 ORIGIN = "comp"
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What timm keeps with the weights of a backbone.
+    """timm's record of a backbone's weights.
 
-    architecture: by timm's name, with or without a tag of weights.
-    side: of the square images, in pixels. fixed: whether the network was built for this size, as transformers are.
-    options: what its architecture is built with, as JSON.
+    architecture: timm's name, with or without a tag of weights.
+    side: the side of the square images, in pixels. fixed: whether the network is built for one size, like transformers.
+    options: the arguments of the architecture, as JSON.
     """
 
     architecture: str
@@ -48,7 +48,7 @@ class Pretraining:
     @property
     @lru_cache(maxsize=8)  # noqa: B019 - of a few backbones; one for all who ask: `refusal` sets its size each time
     def network(self) -> Any:
-        """The network without numbers: it takes no memory, and computes shapes only."""
+        """The network on the meta device: it takes no memory and computes shapes only."""
         import timm
         import torch
 
@@ -58,7 +58,7 @@ class Pretraining:
 
     @lru_cache(maxsize=64)  # noqa: B019 - of a few backbones
     def refusal(self, size: Size) -> str | None:
-        """Why the network doesn't take images of this size; None where it does."""
+        """The reason why the network doesn't take images of this size; None where it does."""
         import torch
 
         network = self.network
@@ -67,14 +67,14 @@ class Pretraining:
                 network.set_input_size(img_size=sides(size))
             with torch.no_grad():
                 network(torch.zeros(1, 3, *sides(size), device="meta"))
-        except NotImplementedError:  # an operation that needs numbers
+        except NotImplementedError:  # an operation that the meta device lacks
             return None
         except (AssertionError, RuntimeError, ValueError) as error:
             return first_line(error)
         return None
 
     def times(self, factor: float) -> int:
-        """So many times the side, as the nearest multiple that the network takes; else the side itself."""
+        """The side times ``factor``, rounded to a size that the network takes; else the side itself."""
         if factor == 1:
             return self.side
         step = (self.network.feature_info[-1].get("reduction") or STEP) if self.fixed else STEP
@@ -83,7 +83,7 @@ class Pretraining:
 
 
 def pretraining(backbone: str) -> Pretraining:
-    """Of a backbone by its timm name or ``local-dir:PATH``; raises BackboneError for one that is unknown."""
+    """The pretraining of a backbone, a timm name or ``local-dir:PATH``; raises BackboneError for an unknown one."""
     if backbone.startswith("local-dir:"):
         file = Path(backbone.removeprefix("local-dir:")) / "config.json"
         try:
@@ -103,7 +103,7 @@ def pretraining(backbone: str) -> Pretraining:
 
 
 def origin_of(backbone: str) -> dict[str, Any] | None:
-    """Which run a folder's backbone was exported from, and which images it did not learn from; None for any other."""
+    """The run that a folder's backbone was exported from, and that run's validation images; None for any other."""
     with suppress(OSError, ValueError):
         if backbone.startswith("local-dir:"):
             described = Path(backbone.removeprefix("local-dir:")) / "config.json"
@@ -122,7 +122,7 @@ def lines_of_origin(backbone: str, competition: str, validating: set[str]) -> It
 
 
 def unknown(backbone: str) -> BackboneError:
-    """The error for a name that is none of timm's, with those near it."""
+    """The error for a name that timm doesn't know, with similar names."""
     import timm
 
     near = ", ".join(difflib.get_close_matches(backbone.partition(".")[0], timm.list_models(), n=3, cutoff=0.5))
@@ -133,9 +133,9 @@ def unknown(backbone: str) -> BackboneError:
 
 
 def source_of_backbone(backbone: str) -> str:
-    """A digest of the source of a network that others than timm registered; empty for timm's own."""
+    """A digest of the source of a network that was registered by other code than timm; empty for timm's own."""
     if (models := sys.modules.get("timm.models")) is None:
-        return ""  # nobody has
+        return ""  # nothing was registered
     with suppress(BackboneError):
         name = pretraining(backbone).architecture if backbone.startswith("local-dir:") else backbone
         if models.is_model(name) and not (build := models.model_entrypoint(name)).__module__.startswith("timm."):
@@ -144,7 +144,7 @@ def source_of_backbone(backbone: str) -> str:
 
 
 def in_pixels(stages: Sequence[Stage], backbone: str) -> tuple[Stage, ...]:
-    """The stages with sizes relative to the backbone's pretraining as pixels; raises BackboneError."""
+    """The stages with all sizes in pixels, also those relative to the backbone's pretraining; raises BackboneError."""
     if not any(isinstance(stage.size, str) for stage in stages):
         return tuple(stages)
     known = pretraining(backbone)
@@ -156,8 +156,8 @@ def in_pixels(stages: Sequence[Stage], backbone: str) -> tuple[Stage, ...]:
 def refuse_sizes(recipe: Recipe, cache: Path) -> None:
     """Raise BackboneError for the first stage whose images the backbone doesn't take.
 
-    cache: where it is kept what was tried. Without torch in this process, another one tries, so that reading the data
-    is not on top of what torch takes.
+    cache: the folder that remembers accepted sizes. If torch is not imported yet, another process tries them, so that
+    reading the data does not add to torch's memory.
     """
     tried = recipe.backbone, [sides(stage.pixels) for stage in recipe.stages]
     made_from = json.dumps([*tried, version("timm"), source_of_backbone(recipe.backbone)])
@@ -171,7 +171,7 @@ def refuse_sizes(recipe: Recipe, cache: Path) -> None:
             "import json, sys; from comp.runs.pretraining import _refused; print(_refused(*json.loads(sys.argv[1])))"
         )
         words = [sys.executable, "-c", try_it, json.dumps(tried)]
-        # What else may be wrong with a backbone is said where it is built.
+        # Other problems of a backbone are reported where it is built.
         refused = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
     if refused:
         raise BackboneError(refused)
@@ -179,11 +179,11 @@ def refuse_sizes(recipe: Recipe, cache: Path) -> None:
 
 
 def _refused(backbone: str, sizes: Sequence[tuple[int, int]]) -> str:
-    """The sentence about the first stage whose size is refused; "" where none is, or where that can't be known."""
+    """The sentence about the first stage whose size is refused; "" where none is, or where it is unknown."""
     try:
         known = pretraining(backbone)
         known.network  # noqa: B018 - built once, here
-    except Exception:  # whatever it is, it is said where the model is built
+    except Exception:  # reported where the model is built
         return ""
     for number, (height, width) in enumerate(sizes, start=1):
         size = height if height == width else (height, width)

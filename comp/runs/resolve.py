@@ -1,4 +1,4 @@
-"""What a run is made of, resolved from a declaration and a person's choices; written down, read back, and compared."""
+"""A training's recipe, resolved from a declaration and the user's choices, read back from runs, and compared."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from comp.errors import DeclarationError, OverrideError, RunError
 from comp.runs import Run, Workspace, find_run
 from comp.runs.pretraining import in_pixels
 
-# Of a recipe that has time for them.
+# The folds of a recipe under --time, unless given.
 FOLDS = 5
-# Those of NVIDIA's and AMD's drivers, of Windows' GPU in Linux, and of Jetson's.
+# The device files of NVIDIA's and AMD's drivers, of WSL and of Jetson.
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person chose for a training.
+    """The user's choices for a training.
 
-    settings: fields set by hand, ``field=value``. all_data: no row validates. folds: how many the rows are dealt to;
-    fold: which of them validates, from 1. like: a run whose recipe, found learning rates and post-processing are taken
-    over. split_seed: what the split is drawn from, where that is not ``seed``: trainings of several seeds that share it
-    can be blended. backbones: several, each of a training. time: the seconds that all trainings together may take.
-    teacher: a run whose predictions of the test images are learned from as well.
+    settings: overridden fields, ``field=value``. all_data: no row validates. folds: the number of folds; fold: the one
+    that validates, from 1. like: a run whose recipe, found learning rates and post-processing are used. split_seed: the
+    seed of the split, if not ``seed``: trainings with several seeds that share it can be blended. backbones: several
+    backbones, each for one training. time: the seconds that all trainings together may take. teacher: a run whose
+    predictions of the test images are trained on as well.
     """
 
     recipe: str = "standard"
@@ -66,22 +66,22 @@ class Choices:
         if self.all_data and self.folds is not None:
             raise OverrideError("--all-data lets no row validate, and --folds every row; give one of the two.")
         if self.like is not None and (self.backbone is not None or self.backbones):
-            raise OverrideError("--like takes rates that were found for its own backbone; leave --backbone out.")
+            raise OverrideError("--like uses learning rates found for the run's backbone; leave --backbone out.")
         if self.like is not None:
             object.__setattr__(self, "recipe", self.like.record("config")["recipe_name"])
 
     @property
     def splits_by(self) -> int:
-        """The seed that the split is drawn from."""
+        """The seed of the split."""
         return self.seed if self.split_seed is None else self.split_seed
 
     @property
     def every_fold(self) -> bool:
-        """Whether they are of several trainings, one for each fold."""
+        """Whether every fold is trained, each in a training of its own."""
         return self.folds is not None and self.fold is None
 
     def options(self) -> list[str]:
-        """The options of a command that make these choices."""
+        """The command-line options that make these choices."""
         chosen: list[tuple[str, object]] = [
             ("--recipe", self.recipe) if self.like is None else ("--like", self.like.name),
             *(("--backbone", backbone) for backbone in self.backbones or (self.backbone,)),
@@ -99,9 +99,9 @@ class Choices:
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is to be trained, resolved, and where: a competition and its recipe with every choice applied.
+    """A training to do: a competition and its recipe with every choice applied, and the workspace.
 
-    relative: the sizes that are declared relative to the backbone's pretraining, by the numbers of their stages.
+    relative: the sizes that are declared relative to the backbone's pretraining, by stage number.
     """
 
     competition: Competition
@@ -112,7 +112,7 @@ class Experiment:
 
     @classmethod
     def of(cls, competition: Competition, choices: Choices, workspace: Workspace) -> Experiment:
-        """Raises OverrideError for a choice that doesn't fit."""
+        """Resolve the choices; raises OverrideError for one that doesn't fit."""
         competition, declared = _chosen(competition, choices)
         sizes = {str(number): stage.size for number, stage in enumerate(declared.stages, start=1)}
         relative = {number: size for number, size in sizes.items() if isinstance(size, str)}
@@ -121,9 +121,9 @@ class Experiment:
 
     @classmethod
     def of_run(cls, competition: Competition, run: Run, workspace: Workspace) -> Experiment:
-        """That of a run which was stopped, as it is declared now.
+        """The experiment of a stopped run, as declared now.
 
-        Raises RunError where the run ended, was trained by hand, or by another version of comp.
+        Raises RunError where the run has ended, was trained by hand, or by another version of comp.
         """
         run.must_have_weights("train one of {members}")
         if run.trained:
@@ -149,23 +149,23 @@ class Experiment:
         return cls.of(competition, choices, workspace)
 
     def choosing(self, **choices: Any) -> Experiment:
-        """The same, but for choices that change nothing of competition and recipe, as of its folds."""
+        """The experiment with other choices that don't change competition or recipe, like the fold."""
         return replace(self, choices=replace(self.choices, **choices))
 
     @property
     def name(self) -> str:
-        """Its recipe and backbone, in words."""
+        """Recipe and backbone, for messages."""
         return f"{self.choices.recipe} with {Path(self.recipe.backbone.removeprefix('local-dir:')).name}"
 
 
 def is_blend(competition: Competition, choices: Choices) -> bool:
-    """Whether what is chosen is several trainings that are blended."""
+    """Whether the choices mean several trainings that are blended."""
     several = isinstance(competition.recipes.get(choices.recipe), Ensemble)
     return several or bool(choices.backbones) or choices.time is not None
 
 
 def trainings_of(competition: Competition, choices: Choices) -> list[Choices]:
-    """The choices of each training, of those that are blended in the order of their worth; raises OverrideError."""
+    """The choices of each training; those to blend have the best first. Raises OverrideError."""
     if not is_blend(competition, choices):
         return [choices]
     for option, chosen in (("--fold", choices.fold), ("--all-data", choices.all_data), ("--like", choices.like)):
@@ -184,14 +184,14 @@ def trainings_of(competition: Competition, choices: Choices) -> list[Choices]:
 
 
 def recipe_named(competition: Competition, name: str) -> Recipe:
-    """A recipe as it is declared, or by its number one of several: ``strong.2``; raises OverrideError."""
+    """A recipe as declared, or one of an ensemble by its number: ``strong.2``; raises OverrideError."""
     of, _, number = name.rpartition(".")
     several, declared = competition.recipes.get(of), competition.recipes.get(name)
     if isinstance(several, Ensemble) and number.isdecimal() and 1 <= int(number) <= len(several.members):
         return several.members[int(number) - 1]
     if isinstance(declared, Ensemble):
         known = ", ".join(f"{name}.{number}" for number in range(1, len(declared.members) + 1))
-        raise OverrideError(f"The recipe {name!r} of {competition.name} is several; name one of them here: {known}.")
+        raise OverrideError(f"The recipe {name!r} of {competition.name} is an ensemble; name a member: {known}.")
     if declared is None:
         known = ", ".join(competition.recipes)
         raise OverrideError(f"{competition.name} has no recipe {name!r}; it has {known}.")
@@ -208,7 +208,7 @@ def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Re
 
 
 def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:
-    """The competition and the recipe with every choice applied, at the sizes that are declared."""
+    """The competition and the recipe with every choice applied, with sizes as declared."""
     if choices.backbones:
         raise OverrideError(f"--backbone is given {len(choices.backbones)} times, but this is one training; name one.")
     if choices.like is not None:
@@ -228,23 +228,23 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
 
 
 def stand_in(competition: Competition, choices: Choices) -> list[str]:
-    """A sentence where what a recipe declares for machines without a GPU is taken in its place."""
+    """A line where the recipe's variant for machines without a GPU is used."""
     if choices.like is not None or has_gpu() or recipe_named(competition, choices.recipe).on_cpu is None:
         return []
     return [f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"]
 
 
 def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]:
-    """The competition and recipe of a run, at the learning rates it trained at; of joined folds, their geometric mean.
+    """The competition and recipe of a run, with the learning rates used; joined folds give their geometric mean.
 
-    A stage or cycle that diverged in some of the folds is as the others have it; one that wasn't needed in half of them
-    is left out, and so is one that more than half went back from: with all data nothing would show that it does harm.
-    Raises RunError for another competition's run, and for an ensemble: it is several recipes.
+    A stage or cycle that diverged in some folds is as in the others. A stage that wasn't needed in half of the folds is
+    left out, and so is one that was undone in more than half: with all data nothing would show that it does harm.
+    Raises RunError for another competition's run, and for an ensemble, which has several recipes.
     """
     config = run.record("config")
     if config["competition"] != competition.name:
         raise RunError(
-            f"{run.name} is a run of {config['competition']}, and not of {competition.name}; name one of its."
+            f"{run.name} is a run of {config['competition']}, not of {competition.name}; name one of its runs."
         )
     if config.get("kind", "folds") != "folds":
         named = ", ".join(run.members or [str(run.split_of)])
@@ -269,14 +269,14 @@ def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]
         if 2 * had[number] < len(folds):
             continue
         rates = [float(stage.learning_rate) for stage in several]
-        # The mean of one number may be off by its last digit.
+        # The mean of equal numbers may be off in the last digit.
         mean = rates[0] if len(set(rates)) == 1 else geometric_mean(rates)
         stages.append(replace(max(several, key=lambda stage: stage.cycles), learning_rate=mean))
     return competition, recipe_of(folds[0].record("config"), None, competition).with_stages(stages)
 
 
 def has_gpu() -> bool:
-    # A machine that has no such device is known without torch, which is not imported before the data are read.
+    # No device file, no GPU: so torch needn't be imported, which must wait until the data are read.
     if "torch" not in sys.modules and sys.platform == "linux" and not any(map(os.path.exists, DEVICES)):
         return False
     import torch
@@ -287,9 +287,9 @@ def has_gpu() -> bool:
 def from_config(
     competition: Competition, config: dict[str, Any], trained: dict[str, Any] | None = None
 ) -> tuple[Competition, Recipe]:
-    """The competition and the recipe as they were when the run was trained, whatever was declared since.
+    """The competition and the recipe as they were when the run was trained, whatever is declared now.
 
-    trained: the record of the stages that were trained, at the learning rates they had.
+    trained: the record of the trained stages, with the learning rates used.
     """
     recipe, competition = recipe_of(config, trained, competition), with_names_of(competition, config)
     for name in ("read", "combine"):
@@ -302,11 +302,11 @@ def from_config(
 
 
 def with_names_of(competition: Competition, config: dict[str, Any]) -> Competition:
-    """The competition with what a run may have chosen by name: its metric, reader and way to combine images."""
+    """The competition with the run's metric, reader and way to combine images, where the run chose them by name."""
     named = {name: config[name] for name in ("read", "combine") if isinstance(config.get(name), str)}
     chosen = config.get("scoring", config.get("metric"))
     metric = METRICS.get(chosen) if isinstance(chosen, str) else None
-    # Whose form was edited since is scored as it is declared.
+    # A competition whose form was edited since is scored as it is declared now.
     fits = metric and metric.takes == competition.submission.takes and competition.target in metric.targets
     if metric and fits and metric is not competition.scoring:
         named["metric"] = metric.name
@@ -314,7 +314,7 @@ def with_names_of(competition: Competition, config: dict[str, Any]) -> Competiti
 
 
 def _columns_as(competition: Competition, config: dict[str, Any]) -> Columns | None:
-    """The columns as they are declared, with the run's dropout; raises RunError where some of the run's are gone."""
+    """The columns as declared, with the run's dropout; raises RunError where some of the run's columns are gone."""
     columns = competition.columns
     if "columns" not in config:
         return columns
@@ -331,9 +331,9 @@ def _columns_as(competition: Competition, config: dict[str, Any]) -> Columns | N
 def recipe_of(
     config: dict[str, Any], trained: dict[str, Any] | None = None, competition: Competition | None = None
 ) -> Recipe:
-    """The recipe of a run: with its stages as they were declared, or as they were trained.
+    """The recipe of a run, with its stages as declared or, given ``trained``, as trained.
 
-    competition: brings the recipe's functions; using one that it doesn't bring raises RunError.
+    competition: declares the recipe's functions; using a function that it doesn't declare raises RunError.
     """
     declared = {} if competition is None else competition.recipes
     with of_this_version():
@@ -345,13 +345,13 @@ def recipe_of(
 
 
 def stage_of(record: dict[str, Any], *declared: Any) -> Stage:
-    """A stage as it was recorded, with the functions that the declarations bring."""
+    """A recorded stage, with the functions of the declarations."""
     return Stage(**with_parts(record, *declared))
 
 
 @contextmanager
 def of_this_version() -> Iterator[None]:
-    """Raise RunError where the block finds in a run's config what this version doesn't know, or lacks something."""
+    """Raise RunError where a run's config, read in the block, has unknown fields or lacks some."""
     try:
         yield
     except (KeyError, TypeError, DeclarationError) as error:
@@ -360,7 +360,7 @@ def of_this_version() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Difference:
-    """A field, named like ``recipe.stages.1.size``, and its values in words."""
+    """A field, named like ``recipe.stages.1.size``, and its two values as text."""
 
     field: str
     one: str
@@ -368,7 +368,7 @@ class Difference:
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> Difference | None:
-    """The first field in which they differ, None if they don't."""
+    """The first field in which two records differ; None if they are equal."""
     mine, theirs = dict(flat(one)), dict(flat(other))
     for name in [*mine, *(theirs.keys() - mine.keys())]:
         if mine.get(name) != theirs.get(name):

@@ -1,4 +1,4 @@
-"""The workspace, where everything lies, and its runs: a new one, one by its name, all of them."""
+"""The workspace folder and its runs: a new run, a run by name, all runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from comp.runs.folder import Run, latest_order, order_of
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where data, caches and runs are: the folder ``COMP_HOME``, or the working folder."""
+    """The folder of data, caches and runs: ``COMP_HOME``, or the working folder."""
 
     folder: Path
 
@@ -34,7 +34,7 @@ class Workspace:
 
     @property
     def notebooks(self) -> Path:
-        """What is known of the notebooks at Kaggle that are under way, and the logs of those that failed."""
+        """The records of notebooks under way at Kaggle, and the logs of failed ones."""
         return self.cache / "notebooks"
 
     def data(self, competition: str) -> Path:
@@ -43,14 +43,14 @@ class Workspace:
 
 
 def create_run(workspace: Workspace, competition: str, name: str) -> Run:
-    """A new run folder; ``name`` gets the next free number behind it."""
+    """Make a run folder, called ``name`` with the next free number behind it."""
     return Run(numbered_folder(workspace.runs / competition, f"{name}-"))
 
 
 def take_in(workspace: Workspace, made: Path, competition: str, name: str) -> Run:
-    """A run folder that was made elsewhere as a new run, there whole or not at all; ``name`` gets a number behind it.
+    """Move the run folder ``made``, on the same disk, into the workspace as its latest run, whole or not at all.
 
-    ``made`` is on the same disk, and is moved. Its place in the order of runs is the latest.
+    Its new name is ``name`` with the next free number behind it.
     """
     run = create_run(workspace, competition, name)
     arrived = Run(made)
@@ -60,7 +60,7 @@ def take_in(workspace: Workspace, made: Path, competition: str, name: str) -> Ru
 
 
 def find_run(workspace: Workspace, text: str) -> Run:
-    """A run by its folder, by ``competition/name``, or the newest finished of a competition by its name."""
+    """Find a run by its folder, by ``competition/name``, or by a competition's name: its newest finished run."""
     for folder in (Path(text), workspace.runs / text):
         if (folder / "config.json").is_file():
             return Run(folder.resolve())
@@ -69,14 +69,14 @@ def find_run(workspace: Workspace, text: str) -> Run:
             raise RunError(broken.problem)
     if text.endswith(".csv"):
         raise RunError(
-            f"{text} is no run; to submit such a file, put it into a run's folder as submission.csv and name that run, "
+            f"{text} is no run; to submit this file, put it into a run's folder as submission.csv and name that run, "
             f"or upload it with `kaggle competitions submit -c COMPETITION -f {text} -m MESSAGE`."
         )
     runs = list_runs(workspace, text)
     if runs:
         return next((run for run in reversed(runs) if run.finished), runs[-1])
     every = list_runs(workspace)
-    # Its own name without its competition's, or another number of the same competition's.
+    # Runs of this name in any competition, or other runs of the same competition.
     near = [run for run in every if text in (run.folder.name, run.name) or run.folder.parent.name == text.split("/")[0]]
     latest = [run.name for run in (near or every)][-5:]
     which = f"; the latest: {', '.join(latest)}." if latest else "."
@@ -84,7 +84,7 @@ def find_run(workspace: Workspace, text: str) -> Run:
 
 
 def list_runs(workspace: Workspace, competition: str | None = None) -> list[Run]:
-    """The runs that got as far as a config, oldest first; without those whose config can't be read."""
+    """The runs with a readable config, oldest first."""
     configs = sorted(
         workspace.runs.glob("*/*/config.json"), key=lambda path: (order_of(path), path.stat().st_mtime_ns, path)
     )
@@ -93,9 +93,9 @@ def list_runs(workspace: Workspace, competition: str | None = None) -> list[Run]
 
 
 def broken_runs(workspace: Workspace, competition: str | None = None) -> list[Run]:
-    """The folders of runs whose config is gone or can't be read, in the order of their names.
+    """The runs whose config is missing or can't be read, by name.
 
-    A folder that is empty, or that a process works in, is one whose config is not written yet.
+    Empty folders, and those that a process works in, are left out: their config is not written yet.
     """
     runs = [Run(folder) for folder in sorted(workspace.runs.glob("*/*-[0-9]*")) if folder.is_dir()]
     return [

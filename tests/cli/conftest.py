@@ -4,16 +4,16 @@ from contextlib import contextmanager
 
 import pytest
 
-# A training of seconds.
+# The options of a training that takes seconds.
 TINY = ("--backbone", "test_resnet", "--set", "stages.cycle_length=1")
 
 
 @contextmanager
 def files_of_at_most(size):
-    """No file may grow beyond ``size`` bytes, as on a disk with so little room."""
+    """Let no file grow beyond ``size`` bytes, as on a nearly full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     with pytest.MonkeyPatch.context() as patch:
-        # Python 3.11 keeps what it could write of a module's bytecode, which no later process can read.
+        # Python 3.11 would leave truncated bytecode, which no later process can read.
         patch.setattr(sys, "dont_write_bytecode", True)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         try:
@@ -23,6 +23,6 @@ def files_of_at_most(size):
 
 
 def nothing_half_written(folder):
-    """No run, and no file that was left unfinished."""
+    """Assert that there is no run and no unfinished file."""
     assert not list(folder.glob("runs/*/*"))
     assert not [path for path in folder.rglob("*") if path.suffix == ".part" or ".part." in path.name]

@@ -150,7 +150,7 @@ def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(on_sh
         assert on_shades("predict", "shades").last_line == str(folder / "submission.csv")
         assert on_shades("submit", "shades/standard-1", "--message", "again").last_line == str(folder)
     (row,) = on_shades("runs").out.splitlines()
-    # The steps one by one end as the whole run does.
+    # The single steps give the same as the whole run.
     trained = on_shades("train", "shades", *TINY).last_line
     assert Path(trained) == workspace.runs / "shades" / "standard-2"
     submission = Path(on_shades("predict", trained).last_line)

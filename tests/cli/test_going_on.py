@@ -63,7 +63,7 @@ def test_a_training_that_is_asked_to_end_saves_and_the_same_command_goes_on_or_o
     os.kill(run.pid, number)
     began = time.monotonic()
     ended = run.ends()
-    # Seconds on a machine of one's own.
+    # On an idle machine it takes seconds.
     assert time.monotonic() - began < 30
     assert ended.status == 128 + number
     assert "stopped in stage 1 of shades/standard-1\n" in ended.out

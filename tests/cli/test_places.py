@@ -35,18 +35,18 @@ def test_a_disk_too_full_for_each_file_of_a_training_leaves_no_half_of_it_and_th
 ):
     monkeypatch.setattr("comp.training.training.SAVE_SECONDS", -1.0)
     training = ("train", "shades", "--backbone", "test_resnet", "--set", "stages.cycle_length=3")
-    for room in (0, 300):  # of the config, of the split
+    for room in (0, 300):  # too little for the config, and for the split
         with files_of_at_most(room):
             assert "make room" in on_shades(*training).sentence
         nothing_half_written(workspace.folder)
-    with files_of_at_most(6_000):  # of the features
+    with files_of_at_most(6_000):  # for the features
         assert "make room" in on_shades(*training).sentence
     assert not list((workspace.cache / "features").iterdir())
-    with files_of_at_most(8_000):  # of the state
+    with files_of_at_most(8_000):  # for the state
         said = on_shades(*training).sentence
     assert "make room" in said
     assert "the same command again resumes" in said
-    with files_of_at_most(40_000):  # of the weights
+    with files_of_at_most(40_000):  # for the weights
         assert on_shades(*training).sentence
     assert list((workspace.cache / "features").iterdir())
     assert not list(workspace.runs.rglob("*.part*")) + list(workspace.runs.rglob("model.safetensors"))
@@ -61,7 +61,7 @@ def test_a_disk_too_full_for_each_file_of_a_training_leaves_no_half_of_it_and_th
 def test_a_disk_too_full_for_the_download_says_so_and_the_next_goes_on(
     shades, on_shades, forked, workspace, monkeypatch
 ):
-    # Served by another process, which has all the room it needs.
+    # The serving process has all the room it needs.
     address = forked("serve", shades.served, "--port", 0).says("export COMP_KAGGLE_URL=")
     monkeypatch.setenv("COMP_KAGGLE_URL", address)
     with files_of_at_most(2_000):

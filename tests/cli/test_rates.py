@@ -1,4 +1,4 @@
-"""The commands that show learning rates before anything is trained."""
+"""The commands that show learning rates before training."""
 
 import shutil
 from pathlib import Path

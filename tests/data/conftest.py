@@ -1,4 +1,4 @@
-"""Images that tests are made of."""
+"""Images for tests."""
 
 from io import BytesIO
 
@@ -11,20 +11,20 @@ def noise(height=30, width=40, channels=3):
 
 
 def picture(seed, size=(96, 72)):
-    """A soft landscape of colours that no other seed gives."""
+    """A smooth picture of colours, different for each seed."""
     blobs = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
     return Image.fromarray(blobs).resize(size, Image.Resampling.BICUBIC)
 
 
 def encoded(image, kind, **options):
-    """The bytes of its file."""
+    """The bytes of the image's file."""
     buffer = BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
 def turned(orientation):
-    """As a camera says that an image is to be turned."""
+    """EXIF with this orientation, as a camera writes it."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return exif

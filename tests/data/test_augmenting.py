@@ -146,13 +146,13 @@ def test_steps_are_drawn_independently_of_each_other():
     image = plain(8, 10)
     image[:, :4] = 20
     corners = [(view[0, 0, 0], view[0, -1, 0]) for view in views_of(upright(pipeline=flip_and_invert), image, 8, 400)]
-    # Mirrored or not, inverted or not: what is seen in the corners.
+    # The corners' values: flipped or not, inverted or not.
     ways = [(20, 10), (10, 20), (235, 245), (245, 235)]
     assert [corners.count(way) for way in ways] == pytest.approx([100] * 4, abs=30)
 
 
 def test_one_rectangle_of_noise_is_erased_within_the_papers_bounds():
-    # Zhong et al., section 4: between 0.02 and 0.4 of the area, the one side no less than 0.3 of the other.
+    # Zhong et al., section 4: 0.02 to 0.4 of the area, and the shorter side at least 0.3 of the longer one.
     size, shares = 64, []
     rounding = 2 / size
     for view in views_of(upright(pipeline=centre_crop), plain(size), size, 200, erasing=1):

@@ -1,4 +1,4 @@
-"""Columns as numbers that a head takes, by the statistics of the training images alone."""
+"""Columns as inputs of a head, with statistics of the training images only."""
 
 import numpy as np
 import pandas as pd

@@ -24,7 +24,7 @@ from tests.data.conftest import encoded, picture
 
 @pytest.fixture
 def data(shades, workspace):
-    """The folder of the shades, downloaded."""
+    """The folder of the downloaded `shades`."""
     return shutil.copytree(shades.files, workspace.data("shades"))
 
 
@@ -35,7 +35,7 @@ def screen(shades, workspace):
 
 @pytest.fixture
 def command(comp, shades):
-    """A command on the shades that succeeds."""
+    """Calls a command on `shades`, which must succeed."""
 
     def call(*arguments):
         ended = comp("--competitions", shades.plugins, *arguments)
@@ -67,7 +67,7 @@ def replace_image(path, content):
 
 
 def spoil(data):
-    """Make six training images and two test images unreadable, in as many ways; gives the ways by their ids."""
+    """Make six training and two test images unreadable, each in another way; return the problems by id."""
     ways = {}
     for number, (problem, content) in enumerate(UNREADABLE.items()):
         replace_image(data / "train" / f"t{number:02}.png", content)
@@ -101,11 +101,11 @@ def test_images_that_can_t_be_read_are_left_out_of_training_and_kept_in_the_test
     assert of_test.startswith(
         "2 of 12 test images can't be read and are given what the training images have on average"
     )
-    # Predicted is what the classes' shares are.
+    # Unreadable test images are predicted by the classes' shares.
     filled = with_prior(tables, np.full((10, 3), [0.5, 0.25, 0.25]), np.array([3, 1, 4]) / 8)
     assert filled[~tables.readable].tolist() == [[3 / 8, 1 / 8, 4 / 8]] * 2
     assert (filled[tables.readable] == [0.5, 0.25, 0.25]).all()
-    # The same from the cache, in which what has no bytes to know it by is not, and whoever screens.
+    # The cache gives the same, without files whose bytes can't be read; so does checking everything again.
     assert tables.data_check.opened == 48
     again = screen()
     assert again.data_check.opened == 2
@@ -177,7 +177,7 @@ def test_duplicates_conflicts_and_leaks_are_found(data, screen):
         "4 conflicting labels (2 exact",
         "2 leaks (1 exact",
     ]
-    # Of what was found before, nothing is taken for images that changed.
+    # Cached findings of changed images are not used.
     picture(99).save(data / "train" / "t04.png")
     duplicates = screen().data_check.images.set_index("id")["duplicate"]
     assert (duplicates["t04"], duplicates["t07"], duplicates["t09"]) == ("", "", "near")
@@ -193,7 +193,7 @@ def test_a_line_shows_the_ends_of_a_long_path_and_counts_one_as_one():
     assert max(map(len, lines)) < 250
     assert sum("last.png" in line and "'train/" in line for line in lines) == 5
     assert any(line.startswith("1 leak (1 exact, 0 near)") for line in lines)
-    assert any(line.startswith("1 image to predict") for line in lines)
+    assert any(line.startswith("1 image of the test set") for line in lines)
 
 
 def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, screen):
@@ -205,7 +205,7 @@ def test_of_many_that_only_look_alike_exact_copies_are_kept_together(data, scree
     assert tables.data_check.torn == 20
     sets = pd.Series(tables.duplicate_groups, tables.train["id"])
     assert sets["t20"] == sets["t21"] != sets["t22"]
-    assert "20 images are not kept together, though they look alike" in " ".join(tables.notes)
+    assert "20 images look alike, but are not kept together" in " ".join(tables.notes)
 
 
 def test_duplicates_that_a_given_validation_set_has_are_counted(data, shades, workspace):
@@ -216,7 +216,7 @@ def test_duplicates_that_a_given_validation_set_has_are_counted(data, shades, wo
     competition = replace(shades.competition, labels=GivenSplit(shades.competition.labels, valid))
     notes = " ".join(checked_tables(competition, workspace, Console()).notes)
     assert "6 duplicates (6 exact" in notes
-    assert "3 duplicates of images to train on in the given validation set" in notes
+    assert "3 duplicates of training images in the given validation set" in notes
     competition = replace(competition, labels=WithExtra(shades.competition.labels, valid))
     notes = " ".join(checked_tables(competition, workspace, Console()).notes)
     assert "36 images only train, with folds as well, and 3 more" in notes
@@ -258,7 +258,7 @@ def test_greys_deeper_than_eight_bits_keep_their_levels_by_what_the_training_ima
     declaration = shades.declaration.read_text()
     shades.declaration.write_text(declaration.replace(".png", ".tif"))
     for path in data.glob("*/*.png"):
-        # Of the images to predict one has half of the range, and one is darker than it.
+        # One test image has half of the training images' range, and one has values below the range.
         values = {"q00": ramp / 2, "q01": 2 * ramp - high}.get(path.stem, ramp)
         Image.fromarray(values.astype(of_kind)).save(path.with_suffix(".tif"))
         path.unlink()
@@ -272,7 +272,7 @@ def test_greys_deeper_than_eight_bits_keep_their_levels_by_what_the_training_ima
     assert len(np.unique(read_image(data / "train/t00.tif", 48, reading))) == 256
     half = read_image(data / "test/q00.tif", 48, reading)
     assert half.max() == pytest.approx((high / 2 - low) / (high - low) * 255, abs=1)
-    # Those to predict alone are judged by it as well.
+    # Test images without training images are checked by the given depth.
     alone = replace(tables, train=tables.train[:0])
     judged = check_images(alone, shades.competition, workspace, Console(), tables.depth)
     assert (judged.depth, judged.unlike) == (tables.depth, tables.data_check.unlike)
@@ -289,15 +289,12 @@ def test_few_levels_that_outliers_leave_are_said(data, screen):
     assert any(note.startswith("12 images of eight bits") for note in tables.notes)
 
 
-# From the command line
-
-
 def test_check_says_what_there_is_and_names_the_list(data, command):
     spoil(data)
     picture(0).convert("CMYK").save(data / "train/t10.png", "JPEG")
     shutil.copy(data / "train/t11.png", data / "train/t14.png")
     ended = command("check", "shades")
-    assert ended.out.startswith("shades: 36 images to train on and 12 to predict, 48 of them opened, in ")
+    assert ended.out.startswith("shades: 36 training images and 12 test images, 48 of them opened, in ")
     rows = [re.match(r"  (\S.*?) +(\d+)  ", line) for line in ended.out.splitlines() if line.startswith("  ")]
     assert {row[1]: int(row[2]) for row in rows} == {"unreadable": 7, "four components": 1, "exact duplicates": 2}
     listed = pd.read_csv(ended.last_line, keep_default_na=False)["id"].to_list()

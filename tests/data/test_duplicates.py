@@ -34,7 +34,7 @@ def sets_of(found):
 
 @pytest.fixture
 def sets(tmp_path):
-    """The two numbers of each image's sets, by the name it was given."""
+    """Finds the groups of images by name: of exact duplicates, and of images that look alike."""
 
     def find(images):
         paths = []
@@ -115,7 +115,7 @@ def test_tens_of_thousands_of_hashes_are_compared_in_seconds():
     hashes[19_000:] = hashes[:1000] ^ np.uint64(0b10011)
     started = perf_counter()
     pairs = close_pairs(hashes, 6)
-    # Each with each would be two hundred million comparisons.
+    # Comparing each pair would be two hundred million comparisons.
     assert perf_counter() - started < 10
     assert {(place, 19_000 + place) for place in range(1000)} <= set(map(tuple, pairs.tolist()))
     assert len(pairs) < 1010

@@ -15,7 +15,7 @@ from comp.data.file_facts import FileFacts, facts_of
 
 
 class Folder:
-    """Images in a folder, the table they are screened into, and what was said."""
+    """A folder of images, the path of their table of facts, and the printed lines."""
 
     def __init__(self, place, count=6):
         self.root, self.table, self.said = place / "images", place / "cache" / "table.arrow", []
@@ -28,7 +28,7 @@ class Folder:
         Image.new("RGB", (width, 20), (number * 30, 0, 0)).save(self.paths[number])
 
     def screen(self):
-        """What was found, and how many files were opened."""
+        """The facts, and the number of opened files."""
         self.said, done = [], []
         found = read_facts(list(map(str, self.paths)), self.root, self.table, done.append, self.said.append)
         assert sum(done) == len(found.table)
@@ -47,7 +47,7 @@ def images(tmp_path):
 
 @pytest.fixture
 def while_opening(monkeypatch):
-    """Has a function called with the number of files that were opened before each."""
+    """Calls a function with the number of files opened so far, at each file."""
     really = facts_table.facts_of_each
 
     def start(act):

@@ -63,7 +63,7 @@ def test_kept_images_are_those_that_are_read_and_read_from_no_file_again(keeping
     np.testing.assert_array_equal(again[5], kept[5])
     (line,) = said
     assert line.startswith("4 images at 24 px take about 0 MB in ")
-    # Another process is given the place, and not the pixels.
+    # Another process is given the path, not the pixels.
     handed = pickle.dumps(kept)
     assert len(handed) < 1000
     np.testing.assert_array_equal(pickle.loads(handed)[0], kept[0])
@@ -128,7 +128,7 @@ def test_the_longest_unused_are_removed_to_make_room_but_for_what_the_same_stage
     size = sum(file.stat().st_size for file in first.folder.iterdir())
 
     def of_the_disk_are_theirs(images):
-        """Half of what is free and what they take."""
+        """Let the cache's share of the disk, half of free and own bytes, have room for so many entries."""
         free = 2 * images * size - size * sum(path.is_dir() for path in first.folder.parent.iterdir())
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
 

@@ -73,7 +73,7 @@ def test_a_random_view_follows_from_seed_draw_and_row_alone(paths, viewpoint):
     made = {(seed, row): dataset_of(same, viewpoint, seed)[row, views][1] for seed in range(3) for row in range(2)}
     seen = [image.tobytes() for images in made.values() for image in images]
     assert len(seen) == 30
-    assert len(set(seen)) == 30 or viewpoint.pipeline is crop  # which often draws the same place
+    assert len(set(seen)) == 30 or viewpoint.pipeline is crop  # it often draws the same place
     again = dataset_of(same, viewpoint, 1)
     for row in (1, 0):
         for place in (2, 0, 4, 3, 1):
@@ -125,7 +125,7 @@ def test_a_process_that_is_not_forked_reads_with_what_was_declared(tmp_path, pat
     if sent:
         gone = ModuleType("competitions.gone.competition")
         gone.__file__ = str(tmp_path / "gone" / "competition.py")
-        monkeypatch.setitem(sys.modules, gone.__name__, gone)  # whose functions nothing calls here
+        monkeypatch.setitem(sys.modules, gone.__name__, gone)  # nothing calls its functions here
         written, expected = pickle.dumps(dataset), dataset[1, views][1]
         monkeypatch.delitem(sys.modules, competition.read.__module__)
         assert np.array_equal(pickle.loads(written)[1, views][1], expected)

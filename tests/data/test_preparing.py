@@ -17,7 +17,7 @@ DIGITS = np.arange(2 * 9).reshape(2, 9)
 
 @pytest.fixture
 def prepared(shades):
-    """What the shades with this field `prepare` have prepared, by path, and what was said."""
+    """Prepares `shades` with this `prepare`: the prepared files by relative path, and the printed lines."""
 
     def call(prepare, read="images"):
         said, place = [], shades.files / "prepared"
@@ -42,7 +42,7 @@ def test_rows_of_a_csv_are_numbered_and_lie_in_the_folders_of_their_classes(shad
         "train/1/2.png": DIGITS[1].reshape(3, 3).tolist(),
     }
     assert "2 files" in said[-1]
-    # Another reader has them prepared anew.
+    # Another reader makes them anew.
     found, _ = prepared(PixelTable(table="digits.csv", into="train", label="digit"), read="npy")
     assert set(found) == {"train/07/1.npy", "train/1/2.npy"}
 
@@ -70,7 +70,7 @@ def test_columns_of_arrays_are_channels(shades, prepared, as_text):
         ({"table": "absent.csv"}, r"PixelTable: `table` .*absent\.csv"),
         ({"image": "name"}, r"halves\.csv has no column 'name'"),
         ({"table": "digits.csv", "size": (2, 4)}, r"9 values .* 2 x 4"),
-        ({"pixels": ["0", "1"]}, "'1' is no bytes .* 0.5"),
+        ({"pixels": ["0", "1"]}, "'1' should be bytes .* 0.5"),
         ({"image": "8"}, r"'../8'"),
     ],
 )
@@ -95,7 +95,7 @@ def test_a_function_is_called_once_again_where_it_or_the_data_changed_and_named_
     files, declaration, said = shades.files, shades.declaration, []
     declaration.write_text(PREPARE + declaration.read_text().replace("metric=", "prepare=prepare, metric="))
     competition, made = shades.competition, files / "prepared" / "n.txt"
-    # Once, not again, and again.
+    # Prepared once, not again, and again after a change.
     for lines, change in ((2, lambda: None), (2, lambda: None), (4, lambda: os.utime(files / "train.csv", ns=(0, 0)))):
         change()
         prepare_files(competition, files, said.append)
@@ -111,7 +111,7 @@ def test_a_function_is_called_once_again_where_it_or_the_data_changed_and_named_
 
 
 def own(made, **fields):
-    """`shades` as images of one's own, for which a sample submission is written."""
+    """`shades` as your own images, for which a sample submission is written."""
     form = {"submission": ProbabilityPerClass(), "metric": "log_loss"}
     return replace(made.competition, sample_submission="prepared/sample_submission.csv", **form, **fields)
 

@@ -1,4 +1,4 @@
-"""Files that are no ordinary images, written by the libraries that write them elsewhere."""
+"""Files other than ordinary images, written by the usual libraries for them."""
 
 import struct
 import zlib
@@ -22,7 +22,7 @@ COLOURS = np.random.default_rng(0).integers(0, 65536, (20, 24, 3), dtype=np.uint
 
 
 def dicom(path, values, **tags):
-    """Values (H, W), frames (N, H, W) or colours (H, W, 3) as a DICOM file."""
+    """Write values (H, W), frames (N, H, W) or colours (H, W, 3) to a DICOM file."""
     pydicom = pytest.importorskip("pydicom")
     file = pydicom.Dataset()
     file.file_meta = pydicom.dataset.FileMetaDataset()
@@ -51,7 +51,7 @@ def dicom(path, values, **tags):
 
 @pytest.fixture
 def shown(tmp_path):
-    """What is read of a DICOM file."""
+    """Writes a DICOM file and reads it."""
     return lambda values, **tags: array_of(dicom(tmp_path / "x.dcm", values, **tags), "dicom")
 
 
@@ -74,7 +74,7 @@ def test_deep_colours_are_read_in_the_order_of_the_file(tmp_path, suffix, channe
     values = np.dstack([COLOURS, COLOURS[:, :, :1] // 2]).astype(kind)[:, :, :channels]
     blue_first = values[:, :, [2, 1, 0, 3][:channels]]
     assert cv2.imwrite(str(tmp_path / f"x{suffix}"), blue_first)
-    # A fourth component of eight bits or of a PNG is transparency, which is dropped.
+    # In an eight-bit image or a PNG, the fourth component is transparency, which is dropped.
     expected = values if kind != np.uint8 and suffix != ".png" else values[:, :, :3]
     assert np.array_equal(array_of(tmp_path / f"x{suffix}", "images"), expected)
 
@@ -139,7 +139,7 @@ def test_colours_of_a_dicom_file_are_rgb_whatever_it_stores(shown):
     assert np.abs(found.astype(int) - rgb).max() <= 2
     colours = (COLOURS >> 8).astype(np.uint8)
     assert np.array_equal(shown(colours), colours)
-    # Of several frames the first.
+    # The first of several frames.
     assert np.array_equal(shown(np.stack([RAMP, RAMP[::-1]]), NumberOfFrames=2), RAMP)
 
 

@@ -32,7 +32,7 @@ def assert_red_and_blue(pixels, tolerance=30):
 
 @pytest.fixture
 def seen(tmp_path):
-    """An image as it is read at a size, after it was saved."""
+    """Saves an image and reads it at a size."""
 
     def read(image, size=48, suffix=".png", reading=ORDINARY, **options):
         image.save(tmp_path / f"image{suffix}", **options)
@@ -53,7 +53,7 @@ BROKEN_EXIF = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\xff\xff\x12\x01\x03\x00\xff\
     [
         *product([".png", ".bmp", ".gif", ".tif", ".webp"], map(red_and_blue().convert, ["RGB", "RGBA", "P"]), [{}]),
         *product([".jpg", ".tif", ".webp"], map(red_and_blue().convert, ["RGB", "CMYK"]), [{}]),
-        # Transparency is dropped, of an animation the first frame is taken, and damaged EXIF says nothing.
+        # Transparency is dropped, the first frame of an animation is taken, and damaged EXIF is ignored.
         *((".png", SEE_THROUGH, {}), (".png", PALETTE, {"transparency": bytes([7] * 256)})),
         *product([".gif", ".webp", ".png"], [red_and_blue()], [FRAMES]),
         (".jpg", red_and_blue(), {"exif": BROKEN_EXIF}),
@@ -79,7 +79,7 @@ def test_grey_images_become_rgb_of_equal_components(seen, mode):
         assert np.array_equal(pixels[:, :, 0], ramp)
 
 
-# What a camera stores for each orientation, so that the upright image is red on its left.
+# The pixels that a camera stores at each orientation if the upright image is red on its left.
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -189,7 +189,7 @@ def test_the_margin_leaves_room_for_the_zoom(size, width, zoom):
 
 @pytest.mark.parametrize("mode", ["PA", "LA", "RGBa", "YCbCr", "HSV"])
 def test_rarer_modes_become_rgb(mode):
-    # Palettes with transparency, and components that are no red, green and blue.
+    # Palettes with transparency, and components other than red, green and blue.
     image = red_and_blue().convert("RGBA")
     through = {"PA": "P", "RGBa": "RGBA", "HSV": "RGB", "YCbCr": "RGB"}.get(mode)
     pixels = np.asarray(to_rgb((image.convert(through) if through else image).convert(mode)))

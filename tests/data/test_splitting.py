@@ -31,14 +31,14 @@ def targets_drawn(kind, seed, rows, classes):
 
 
 def groups_drawn(seed, rows, groups):
-    """Group names of every row, ``groups`` of them, each with a row at least."""
+    """A group name per row; each of the ``groups`` groups has a row at least."""
     rng = np.random.default_rng(seed)
     numbers = rng.permutation(np.append(np.arange(groups), rng.integers(0, groups, rows - groups)))
     return np.array([f"patient {number}" for number in numbers])
 
 
 def assert_whole(parts, groups):
-    """Each group is in one part."""
+    """Assert that each group is in one part."""
     assert (pd.Series(parts).groupby(groups).nunique() == 1).all()
 
 
@@ -178,7 +178,7 @@ def test_a_class_of_one_group_trains_where_another_group_can_validate():
 @pytest.mark.parametrize(
     ("draw", "how_many", "rows", "groups", "duplicates", "says"),
     [
-        (draw_folds, 1, 10, None, None, "can't be dealt to 1 folds; ask for at least 2"),
+        (draw_folds, 1, 10, None, None, "can't be split into 1 folds; ask for at least 2"),
         (draw_folds, 5, 4, None, None, "4 labelled images are too few for 5 folds"),
         (draw_folds, 5, 9, list("abc") * 3, None, "3 groups, too few for 5 folds"),
         (draw_folds, 3, 20, None, np.repeat([0, 1], 10), "are of 2 groups, too few for 3 folds"),
@@ -191,17 +191,14 @@ def test_what_can_t_be_drawn_is_refused(kind, draw, how_many, rows, groups, dupl
         draw(targets_drawn(kind, 0, rows, 2), how_many, 0, groups, duplicates)
 
 
-# Sets of duplicates
-
-
 def sets_drawn(rng, rows, largest=4):
-    """The number of each row's set; most rows are alone."""
+    """The duplicate group of each row; most rows are alone."""
     return rng.permutation(np.repeat(np.arange(rows), rng.choice([1, 1, 1, 1, largest], rows))[:rows])
 
 
 @settings(max_examples=8, deadline=None)
 @given(seed=SEEDS, kind=st.sampled_from(["single", "multi"]), count=st.integers(2, 6))
-@example(seed=500, kind="multi", count=2)  # a tag has no other rows to train on
+@example(seed=500, kind="multi", count=2)  # a tag's only training rows are duplicates of validation rows
 def test_duplicates_are_on_one_side_and_in_one_fold_and_no_other_row_moves(seed, kind, count):
     rows, rng = 90, np.random.default_rng(seed)
     targets = shuffled([30, 30, 30], seed) if kind == "single" else tags_drawn(seed, rows, 4)
@@ -214,7 +211,7 @@ def test_duplicates_are_on_one_side_and_in_one_fold_and_no_other_row_moves(seed,
         assert_whole(drawn, duplicates)
         assert (drawn[alone] == before[alone]).all()
         assert len(np.unique(drawn)) == len(np.unique(before))
-    # Where none is a duplicate, all is as it was.
+    # Without duplicates nothing changes.
     none = rng.permutation(rows)
     for groups in (None, [f"{row // 3}" for row in range(rows)]):
         assert (draw_split(targets, 0.2, seed, groups, none) == draw_split(targets, 0.2, seed, groups)).all()
@@ -275,7 +272,7 @@ def tables_of(targets, **columns):
 @KINDS
 def test_rows_that_only_train_are_in_no_fold_and_not_drawn_and_the_others_are_as_without_them(kind):
     targets, trains = targets_drawn(kind, 0, 90, 2), np.arange(90) % 3 == 0
-    # Those that validate in a given split, and those that train there, are dealt to folds alike.
+    # Folds take validation and training rows of a given split alike.
     said = np.where(trains, False, np.where(np.arange(90) % 2, True, None))
     tables, others = tables_of(targets, validates=said), tables_of(targets[~trains])
     folds, validates = folds_of(tables, 4, 0), split_of(tables, 0.2, 0)

@@ -12,7 +12,7 @@ from comp.errors import DataError, DeclarationError, SubmissionError
 
 @pytest.fixture
 def read(shades):
-    """The tables of the shades, declared with these fields."""
+    """The tables of `shades`, declared with these fields."""
     return lambda **fields: read_tables(replace(shades.competition, **fields), shades.files)
 
 

@@ -7,7 +7,7 @@ from comp.runs import create_run
 
 @pytest.fixture
 def started(workspace):
-    """A run that got as far as its config, at a time of one's choice."""
+    """Makes a run with only a config, whose time may be given."""
 
     def start(competition, name, at=None):
         run = create_run(workspace, competition, name)

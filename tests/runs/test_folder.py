@@ -29,7 +29,7 @@ def test_the_split_is_read_back_as_it_was_written(workspace):
     run.write_split(["007", "a,b", 'say "x"', "né"], ["valid", "train", "valid", "valid"])
     assert run.validating() == {"007", 'say "x"', "né"}
     assert [part for _, part in run.split()] == ["valid", "train", "valid", "valid"]
-    # Of joined folds, in which fold each row validated.
+    # The parts of joined folds are the numbers of the folds.
     run.write_split(["007", "a,b"], ["2", "1"])
     assert dict(run.split()) == {"007": "2", "a,b": "1"}
     assert run.validating() == {"007", "a,b"}

@@ -52,7 +52,7 @@ def test_history_has_a_row_per_step_and_epochs_a_row_per_epoch_with_gaps_where_n
         (epoch(1, 1, valid_loss=float("nan")), True),
         ({**epoch(1, 2, valid_loss=None), "train_loss": float("inf")}, True),
         (epoch(1, 1, valid_loss=None), False),
-        # There are weights to go back to.
+        # After the first cycle there are weights to go back to.
         (epoch(1, 2, cycle=2, valid_loss=float("nan")), False),
         (epoch(2, 1, valid_loss=float("nan")), False),
     ],

@@ -16,7 +16,7 @@ def sizes(backbone, *declared):
 
 @pytest.fixture
 def at_260(tmp_path):
-    """A folder of a convolutional backbone pretrained at 260 pixels; its tests may be made at others."""
+    """A folder of a convolutional backbone pretrained at 260 pixels and tested at 300."""
     described = {"input_size": [3, 260, 260], "test_input_size": [3, 300, 300], "interpolation": "bicubic"}
     (tmp_path / "at260").mkdir()
     (tmp_path / "at260" / "config.json").write_text(
@@ -32,9 +32,9 @@ def test_a_size_may_be_relative_to_that_of_the_pretraining(at_260):
 @pytest.mark.parametrize(
     ("backbone", "declared", "pixels"),
     [
-        ("test_vit", "1.15x", 192),  # 160 in patches of 16: 184 is 11.5 of them
+        ("test_vit", "1.15x", 192),  # 160 in patches of 16: 1.15x is 184, 11.5 patches
         ("vit_small_patch14_dinov2", "0.5x", 252),  # 518 in patches of 14
-        ("cait_xxs24_224", "1.15x", 224),  # takes no other
+        ("cait_xxs24_224", "1.15x", 224),  # takes no other size
         ("resnet10t", "1.15x", 192),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_rate_is_found_once_for_what_trains_and_taken_again_by_a_training_like
     assert rates_of(again) == rates
     runner.predict(competition, again, workspace, Console())
     assert again.record("scores")["postprocessing"] == config["postprocessing"]
-    with pytest.raises(RunError, match="is a run of shades, and not of hues"):
+    with pytest.raises(RunError, match="is a run of shades, not of hues"):
         as_trained(replace(competition, name="hues"), run)
 
 
