@@ -129,7 +129,7 @@ def test_the_submissions_left_today_are_shown_and_without_any_nothing_is_uploade
 
 def test_that_the_day_s_limit_is_not_known_stops_nothing(sending, run, sent_once):
     ended = sending(run, Fault("GetSubmissionLimits", "refuse", times=None, status=404))
-    assert "how many submissions are left today is not known" in ended.out
+    assert "the number of submissions left today is not known" in ended.out
     sent_once()
 
 
