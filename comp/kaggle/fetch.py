@@ -163,7 +163,7 @@ def _damaged(archive: Path, error: DamagedError) -> None:
     if known.is_file() and known.read_text(encoding="utf-8") == found:
         known.unlink()
         raise DataError(
-            f"{str(error).split(';')[0]}, and so was the one before it; download it in a browser, {BY_HAND}."
+            f"{str(error).split(';')[0]}, and so was the previous download; download it in a browser, {BY_HAND}."
         ) from error
     write_text(known, found)
 

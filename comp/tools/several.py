@@ -23,8 +23,8 @@ class Trainings:
     """The trainings that the user's choices ask for: one, every fold of one, or several that are blended.
 
     experiments: most valuable first; one alone for folds. on: where they are trained side by side, as in `each`.
-    train: trains and predicts one; called with an experiment, a console, the goal with which a run isn't trained again,
-    and the tables, if they are read already. began: the start, by `time.monotonic`.
+    train: trains and predicts one; called with an experiment, a console, the goal (an earlier run that hasn't reached
+    it is resumed) and the tables, if they are read already. began: the start, by `time.monotonic`.
     """
 
     experiments: Sequence[Experiment]

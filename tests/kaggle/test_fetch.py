@@ -156,7 +156,7 @@ def test_what_is_damaged_twice_alike_is_not_answered_with_another_download_again
     (served / SLUG / "broken.zip").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(DamagedError, match="anew"):
         bring()
-    with pytest.raises(DataError, match=r"broken\.zip is damaged .*so was the one before") as caught:
+    with pytest.raises(DataError, match=r"broken\.zip is damaged .*so was the previous download") as caught:
         bring()
     assert "anew" not in str(caught.value)
     assert "--data" in str(caught.value)

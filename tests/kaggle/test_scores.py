@@ -145,7 +145,7 @@ def test_without_kaggle_scores_and_leaderboard_are_as_they_were_seen_last(
         seen = shown()
     monkeypatch.setenv("COMP_KAGGLE_URL", address)
     first_line, rows, _ = shown()
-    assert first_line.startswith(f"scores are as they were seen last: Nothing answers at {address}")
+    assert first_line.startswith(f"showing the last known scores: Nothing answers at {address}")
     assert rows == seen[1]
 
 

@@ -73,7 +73,7 @@ def test_a_rehearsal_goes_the_whole_way_here_alone_without_credentials_and_predi
     assert "rehearsal of shades: 9 of 36 labelled images are hidden" in said
     assert f"expect accuracy {found['score']:.5f}" in said
     assert f"expect accuracy {found['score']:.5f}" in run.log.read_text()
-    assert "validation had said" in said
+    assert "the validation score was" in said
     place = workspace.rehearsals / "shades" / "1"
     assert run.folder == place / "runs" / "shades" / "standard-1"
     assert [path.name for path in place.iterdir()] == ["runs"]

@@ -69,7 +69,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
 
     ended = train("--seed", 3, "--submit")
     assert ended.status == 0, ended.err
-    assert "shades/standard-2 was brought from Kaggle before" in ended.out
+    assert "shades/standard-2 was downloaded from Kaggle before" in ended.out
     assert pushed(kaggle) == [name]
     run = Run(workspace.runs / "shades" / "standard-2")
     assert ended.last_line == str(run.folder)
