@@ -127,7 +127,7 @@ def test_what_to_expect_is_said_with_its_uncertainty_unless_no_hidden_image_is_a
     assert (found["score"], found["hidden"], found["known"]) == (1 - mistakes / 100, 100, 120)
     if error is None:
         assert found["standard_error"] is None
-        assert "expect accuracy 1.00000 on the leaderboard, but 100 hidden images don't tell" in said
+        assert "expect accuracy 1.00000 on the leaderboard, but 100 hidden images can't tell" in said
     else:
         assert found["standard_error"] == pytest.approx(error, rel=0.05)
         assert f"± {found['standard_error']:.5f} on the leaderboard, by 100 hidden images" in said
