@@ -55,9 +55,8 @@ def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list
     archive's name. A file alone in a folder of the same name (``train_v2.csv/train_v2.csv``) replaces the folder.
     If ``archive`` is no archive, it is copied. Files in ``folder`` with the same names are replaced.
 
-    Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was. No file at
-    the top of the archive may have one of the ``reserved`` names. Returns notes about the archive for the user, a
-    line each.
+    Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was. No file at the
+    top may have one of the ``reserved`` names. Returns notes about the archive for the user, a line each.
 
     Raises:
         DamagedError: the archive, or one in it, is damaged.

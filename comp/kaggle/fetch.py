@@ -34,10 +34,7 @@ from comp.runs import Workspace
 def download(
     competition: Competition, workspace: Workspace, console: Console, *, delete_archives: bool = False
 ) -> Path:
-    """Download the competition's files and its data sets, unpacked in one folder, unless they are there; its path.
-
-    Raises KaggleError.
-    """
+    """Download the competition's files and data sets to its data folder, unless they are there. Raises KaggleError."""
     folder = workspace.data(competition.name)
     if "data" in read_record(folder):
         must_be_whole(competition.name, folder, console.say)

@@ -1,7 +1,4 @@
-"""Cut Python's sockets off from every other machine.
-
-It isn't imported, but copied as the ``sitecustomize.py`` of notebooks without internet.
-"""
+"""Cut sockets off from other machines. It is copied as ``sitecustomize.py`` for notebooks without internet."""
 
 import errno
 import os

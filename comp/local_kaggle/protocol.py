@@ -291,5 +291,4 @@ def _file_row(message: Callable[[], Item], name: str, file: CatalogFile, **field
 
 
 def _score_text(score: float | None) -> str | None:
-    """A score as Kaggle shows it, with five decimals."""
     return None if score is None else f"{score:.5f}"

@@ -37,10 +37,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Submission:
-    """``date`` is in naive UTC; ``status`` is pending, complete or error; a complete submission may have no score.
-
-    ``score`` is the public one.
-    """
+    """``date``: naive UTC. ``status``: pending, complete or error. ``score``: the public one; None if not graded."""
 
     id: int
     slug: str

@@ -45,7 +45,7 @@ ROUNDS = 5
 TIMED = 64  # images for timing each part of the work
 
 MODEL_TRAINS, MODEL_PREDICTS = "model alone, forward and backward", "model alone, forward"
-FOLDED_PREDICTS = "the same, batch norm folded"  # if there is none to fold, the model itself
+FOLDED_PREDICTS = "the same, batch norm folded"  # or the model itself, where it can't be folded
 FROM_FILES, FROM_KEPT = "reading and augmenting files", "reading and augmenting kept images"
 TRAINING, PREDICTING = "training", "predicting"
 FROZEN, CACHED = "training a head on images", "training a head on cached features"
@@ -78,10 +78,7 @@ class Benchmark:
 
     @property
     def ratios(self) -> dict[tuple[str, str], float]:
-        """The ratios of `BESIDE`, by the rate's name and the words: the median of the ratios within each round.
-
-        Within a round, because a shared machine may be twice as fast in the next one.
-        """
+        """The ratios of `BESIDE`, by rate and words: medians of each round's, as a shared machine's speed varies."""
         return {
             (name, words): median(map(truediv, self.rounds[name], self.rounds[other])) for name, words, other in BESIDE
         }

@@ -246,7 +246,7 @@ class Plan:
             return self.experiments
         if folds := self.experiments[first].choices.folds:
             cost = in_minutes(self._cost(self.experiments[first]))
-            self.console.say(f"{folds} folds of {split[first].name} would take {cost}, so one split validates")
+            self.console.say(f"{folds} folds of {split[first].name} would take {cost}, so one split is used")
         return split
 
     def _say_plan(self) -> None:

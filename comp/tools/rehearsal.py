@@ -1,7 +1,4 @@
-"""A rehearsal: part of a competition's labelled images are hidden and predicted, and the predictions scored.
-
-It needs no connection to Kaggle, and doesn't copy the data.
-"""
+"""A rehearsal: part of a competition's labelled images are hidden, predicted and scored, without Kaggle."""
 
 from __future__ import annotations
 

@@ -61,10 +61,7 @@ class Trainings:
         return _joined(experiment, each(jobs, self.on, len(jobs), data, console), console)
 
     def _blended(self, goal: Goal, console: Console) -> Run:
-        """Train what fits in the time, each in its folds, and keep one run that blends the finished trainings.
-
-        Earlier runs of the same trainings are used again, whatever they were trained for.
-        """
+        """Train what fits in the time, or find its earlier runs, and keep one run that blends those that ended."""
         from comp.data.data_check import checked_tables
         from comp.tools.ensembles import blending
 
@@ -101,10 +98,7 @@ class Trainings:
 
 
 def _joined(experiment: Experiment, trained: Sequence[Run], console: Console, tables: Tables | None = None) -> Run:
-    """The one run of an experiment's trainings: its folds joined, in the run of an earlier join if there is one.
-
-    Findings that the folds have in common are printed once.
-    """
+    """The one run of an experiment's trainings: folds are joined, once only. Print the findings common to all."""
     from comp.report.diagnosis import common_findings
     from comp.tools.ensembles import join
 

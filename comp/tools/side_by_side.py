@@ -48,8 +48,7 @@ def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: C
     jobs: the next one is taken when there is room for it. on: None for this process; ``ray`` for the cluster that this
     process is connected to, that at RAY_ADDRESS, or else a new one on this machine; or ``ray://host:port``. The output
     of jobs on Ray is in their runs' logs.
-    share: the number of jobs that share the processors of a cluster without GPUs. data: a folder that every node must
-    see.
+    share: the number of jobs that share a cluster's processors, without GPUs. data: a folder that every node must see.
     Raises RunError where a job on Ray ended with an error, or was lost too often.
     """
     if on is None:

@@ -35,8 +35,7 @@ class Speeds:
 
     predicted: through the whole backbone. halfway: through its early half, whose feature maps are cached; None where
     they can't be. trained: also by the number of trained layer groups, whether on such maps, and the stage's own batch
-    size.
-    solved: seconds to solve the head, by the number of cached views.
+    size. solved: seconds to solve the head, by the number of cached views.
     """
 
     predicted: dict[Size, float] = field(default_factory=dict)
@@ -145,7 +144,7 @@ def _solved(prepared: Prepared, views: int) -> float:
 
 
 def _trained(prepared: Prepared, stage: Stage) -> float:
-    """Images, read, augmented and trained on, or maps per second; the model is unusable afterwards."""
+    """Images, or maps, read, augmented and trained on per second; the model is unusable afterwards."""
     batch_size = min(prepared.learner.recipe.batch_size_of(stage), forward_batch())
     targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets))
     images, rows, given = prepared.images, prepared.training, prepared.learner.given(stage)

@@ -1,7 +1,4 @@
-"""Kill runs with SIGKILL at random times and restart them with the same command, until they end.
-
-A try is forked from a process that has imported everything, so that it costs only its work.
-"""
+"""Kill runs with SIGKILL at random times and restart them with the same command, until they end."""
 
 import contextlib
 import importlib
@@ -50,7 +47,7 @@ class Counts:
 
 
 def begin(workload, folder):
-    """Start a process for one try."""
+    """Start one try, forked from this process and its imports, so that it costs only its work."""
 
     def work():
         os.setsid()

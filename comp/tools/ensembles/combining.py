@@ -85,7 +85,7 @@ def ensemble(
     folds, of the same data.
     """
     if len(runs) < 2:
-        raise RunError("An ensemble is of two runs or more; name them all.")
+        raise RunError("An ensemble needs two runs or more; name them all.")
     if how is not None and how not in METHODS:
         given_weights(how, len(runs))  # raises for invalid weights before tables are read
     return _combined(competition, runs, workspace, console, how)

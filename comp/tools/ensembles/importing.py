@@ -23,8 +23,7 @@ def import_predictions(
     """A run of predictions that were made elsewhere, on the split of the run ``like``.
 
     valid, test: CSV or Parquet files for the validation images of ``like``, each predicted by a model that did not see
-        it, and for the test images: first a column of ids, then one per class, tag or number, as in a run's folder
-        `predictions`.
+        it, and for the test images: a column of ids, then one per class, tag or number, as in a run's `predictions`.
     Raises DataError for other ids or columns, or for invalid predictions; RunError where no image validates.
     """
     (member,) = members = read_members([like], to_combine=True)

@@ -40,8 +40,8 @@ CROSS_FITS = 5
 def rank_mean(predictions: Array, target: Target) -> Predictions:
     """The mean (N, C) of the models' ranks within each column of (M, N, C), scaled to lie between 0 and 1.
 
-    Only the order counts, so an overconfident model has no more weight than the others. Ties share their mean
-    rank. For one class per image and for shares, each row sums to one.
+    Only the order counts, so an overconfident model has no more weight than the others. Ties share their mean rank.
+    For one class per image and for shares, each row sums to one.
     """
     # Half a rank lower, so that the N ranks lie between 1/2N and 1 - 1/2N, and no row is all zeros.
     ranks = (rankdata(predictions, axis=1) - 0.5) / max(predictions.shape[1], 1)

@@ -83,7 +83,7 @@ def fit_greedily(predictions: Array, targets: Array, target: Target) -> Weights:
     """The weights (M,) by forward selection with replacement (Caruana et al. 2004, 10.1145/1015330.1015432).
 
     Each of 50 steps adds the model whose mean with all models chosen before has the least loss; the best of these means
-    is taken. So the weights are whole numbers of at most 50 choices, few models are chosen, and overfitting is limited.
+    is taken. So each weight is a share of at most 50 choices, few models are chosen, and overfitting is limited.
     """
     loss, models = _loss_of_mean(predictions, targets, target), np.eye(len(predictions))
     chosen: Weights = np.zeros(len(models))
