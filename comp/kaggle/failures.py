@@ -17,7 +17,7 @@ from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.connection import Subject
 from comp.kaggle.credentials import REMEDY
 
-# What requests says where the trusted certificates are missing, empty or don't include Kaggle's.
+# requests' messages where the trusted certificates are missing, empty or don't include Kaggle's.
 UNTRUSTED = r"CA certificate bundle|NO_CERTIFICATE_OR_CRL|self.signed cert|unable to get (local )?issuer"
 ATTEMPTS = 4  # in a row that bring nothing
 LONGEST_WAIT_SECONDS = 60.0

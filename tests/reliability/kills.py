@@ -27,7 +27,7 @@ MARK_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Workload:
-    """What is run, from the download to the submission, in a new workspace."""
+    """A run from the download to the submission in a new workspace."""
 
     competition: Competition
     choices: Choices
