@@ -202,7 +202,7 @@ def test_layer_rates_follow_words_of_the_name_and_the_viewpoint_is_to_be_confirm
     [
         ("train/a.png", {}, "no sample submission"),
         ("test/a.png", {"sample_submission": table("id;y", "a;0")}, "separate its columns by commas, not by ';'"),
-        ("test/a.png", {"sample_submission": table("id", "a")}, "a single column, 'id'; give it a second one"),
+        ("test/a.png", {"sample_submission": table("id", "a")}, "a single column, 'id'; add a second column"),
         ("test/a.png", {"sample_submission": table("id,y", "a,0")[:0]}, "has no rows; give it one"),
         ("", {"sample_submission": table("id,y", "a,0")}, "no images"),
         ("test/b.png", {"sample_submission": table("id,y", "a,0")}, "asks for 'a', but no image is called so"),

@@ -221,7 +221,12 @@ IMAGES = {
         says="those in valid validate",
     ),
     "a folder for each class and nothing else": kind(
-        "{pet}/{n}.jpg", truth=("cat/3", "cat"), trained=9, asked=3, sample=None, says="20% of the labelled are hidden"
+        "{pet}/{n}.jpg",
+        truth=("cat/3", "cat"),
+        trained=9,
+        asked=3,
+        sample=None,
+        says="20% of the labelled images are hidden",
     ),
     "a file for each channel": kind(
         "{part}/{n}_blue.png {part}/{n}_green.png {part}/{n}_red.png {part}/{n}_yellow.png",

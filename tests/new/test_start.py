@@ -61,7 +61,7 @@ def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, workspace):
 
 
 def packed_as(kind, folder):
-    """Put a folder into an archive that can't be listed from afar; what is named for it."""
+    """Put a folder into an archive that can't be listed remotely; return the name in the console's line."""
     packed = folder.parent / "train.zip"
     if kind == "tar":
         with tarfile.open(packed.with_name("train.tar.gz"), "w:gz") as archive:
@@ -88,7 +88,7 @@ def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, serv
     shutil.rmtree(made / "train")
     ended = new("mine", "--kaggle", made.name)
     assert not ended.status, ended.err
-    assert f"{named} can't be looked into from afar" in ended.out
+    assert f"{named} can't be looked into remotely" in ended.out
     assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
 
 

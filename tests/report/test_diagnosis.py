@@ -293,7 +293,7 @@ def test_a_validation_loss_that_ends_at_or_far_above_guessing_is_found_after_one
     ("ends", "train", "changes", "cause", "rate"),
     [
         (9e4, 0.1, {}, "running statistics lag", "0.0004"),
-        (9e4, 0.1, {"freeze_batch_norm": True}, "doesn't hold for images", "0.0004"),
+        (9e4, 0.1, {"freeze_batch_norm": True}, "doesn't generalise to new images", "0.0004"),
         (2.4, 2.35, {}, "learned nothing", "0.04"),
     ],
 )

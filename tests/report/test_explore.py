@@ -117,7 +117,7 @@ UNALIKE = "unlike test images"
             "--folds 5",
             "c1, c2, c3 and 2 more there are fewer",
         ),
-        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "of c1 there are fewer than 20 images"),
+        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "there are fewer than 20 images of c1"),
     ],
 )
 def test_what_is_unusual_is_named_with_its_numbers_and_a_change_to_try(given, kind, change, evidence):

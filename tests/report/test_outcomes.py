@@ -54,7 +54,7 @@ def test_an_image_is_right_where_its_most_probable_class_is_the_label():
 
 @pytest.mark.parametrize(
     ("sure", "right", "verdict"),
-    [(0.9, 90, "Well calibrated"), (0.9, 70, "Too sure of itself"), (0.6, 95, "Less sure than it could be")],
+    [(0.9, 90, "Well calibrated"), (0.9, 70, "Overconfident"), (0.6, 95, "Underconfident")],
 )
 def test_calibration_is_said_in_one_sentence(sure, right, verdict):
     targets = np.where(np.arange(100) < right, 0, 1)
