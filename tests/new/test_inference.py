@@ -1,4 +1,4 @@
-"""What is inferred from a competition's files, whatever they are called."""
+"""The declaration inferred from a competition's files, whatever their names."""
 
 from dataclasses import replace
 
@@ -68,7 +68,7 @@ def test_a_metric_of_numbers_makes_no_numbers_of_classes_where_no_sample_says_wh
 
 
 def of_column(column, values, sample, file="", metric=""):
-    """Images whose labels are in a column, and what the sample submission says of those to predict."""
+    """Images with labels in a column, and a sample submission with the given values for the test images."""
     rows = [f"{number},{values[number % len(values)]}" for number in range(12)]
     files, asked = f"train/{{n}}.png test/{{n}}.png {file}", f"id,{column}: {{n}},{sample}"
     return declared(files, train=table(f"id,{column}", *rows), sample_submission=asked, metric=metric)
@@ -134,12 +134,12 @@ def test_words_that_name_a_group_are_none_where_they_tell_something_of_it(column
     [
         ("series_id,patient_id", 12, "patient_id"),
         ("patient_id,series_id", 12, "patient_id"),
-        # Too few for five folds.
+        # Too few sites for five folds.
         ("series_id,site", 5, "series_id"),
     ],
 )
 def test_of_groups_of_groups_the_larger_are_taken_and_an_answer_is_none(names, patients, taken):
-    """Two images of each series, two series of each patient; and with the series as answers."""
+    """Two images of each series, two series of each patient; the answers are series."""
     columns = names.split(",")
     groups = ",".join("s{pair}" if name == "series_id" else "p{four}" for name in columns)
     given = {"numbers": {"train": range(4 * patients)}, "train": f"id,y,{names}: {{n}},{{half_of_pair}},{groups}"}

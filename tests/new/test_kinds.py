@@ -1,4 +1,4 @@
-"""Kinds of files, each read as people who know it would declare it: by a row of `docs/starting.md`, without an edit."""
+"""Kinds of files, each inferred as its row of `docs/starting.md` says, without an edit."""
 
 import json
 import re
@@ -320,7 +320,7 @@ KINDS = LABELS | IMAGES | TABLES
 
 
 def row_of(name, inferred):
-    """What is inferred, as the docs have it."""
+    """The inferred declaration as a row of the docs' table."""
     competition = inferred.competition
     (metric,) = (finding for finding in inferred.findings if finding.about == "metric")
     declared = (competition.labels, competition.test, competition.submission)

@@ -1,4 +1,4 @@
-"""Which table and column the labels are taken from, and which images they are of."""
+"""The table and column that labels are taken from, and the images that they belong to."""
 
 from pathlib import Path
 

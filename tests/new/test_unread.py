@@ -1,4 +1,4 @@
-"""What is said of files, images and columns that the declaration leaves unread."""
+"""Lines on files, images and columns that the declaration leaves unread."""
 
 import pytest
 
