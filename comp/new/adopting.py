@@ -71,7 +71,6 @@ def _put(found: Path, folder: Path, say: Say) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove what was put into a folder, and the folder itself if it is empty then."""
     for path in [*(folder / name for name in _visible(folder)), folder / RECORD]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

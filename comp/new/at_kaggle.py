@@ -25,7 +25,7 @@ from comp.new.look import LARGEST_TABLE, Look, Told, is_image, pixels_of, tells
 LARGE_TABLE = 64 << 20  # bytes from which on a table's download is announced
 MOST_FOLDERS = 200  # folders that Kaggle is asked to list, one by one
 READ_FROM_AFAR = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-FILES_OF_A_FOLDER = 2000  # files that are listed of each folder, to learn how its images are called
+FILES_OF_A_FOLDER = 2000  # files that are listed of each folder at least, to learn how its images are called
 
 
 class OpaqueError(Exception):

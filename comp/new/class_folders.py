@@ -44,8 +44,7 @@ class Laid(NamedTuple):
 def in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     """A folder for each class, all in a parent without images of its own, possibly beside the folder of test images.
 
-    The images may be in a folder of the same name inside each, and class folders may be in the folder of a group, like
-    a patient.
+    Class folders may have their images in inner folders of one name, or be inside folders of groups, like patients.
     """
     # Folders with other images than test images.
     own = {

@@ -146,7 +146,6 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
 
 
 def _task(look: Look, competition: Competition, labels: Found) -> str:
-    """The question that each image answers, and the metric."""
     count = len(labels.classes)
     words = {"single": f"which of {count} classes", "multi": f"which of {count} tags"}
     kind = words.get(competition.target, f"how much {', '.join(labels.classes[:3])}")

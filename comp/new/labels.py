@@ -184,7 +184,6 @@ def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
 
 
 def _by_template(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """Images that several columns name together."""
     left = [image for image in look.images if image not in asked.images]
     if (found := by_template(left, table.rows)) is not None:
         template, named = found
@@ -348,7 +347,6 @@ def _body(called: pd.Series[str]) -> str | None:
 
 
 def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """Images and their categories in COCO's JSON."""
     for path, said in look.annotations.items():
         found = in_json(look, path, [said.files.get(image, image) for image in said.categories])
         if not said.categories or found is None or asked.images.intersection(found[1]):

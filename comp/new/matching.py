@@ -188,7 +188,6 @@ def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
 
 
 def _in_json(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Images that a JSON assigns to the ids."""
     for path, said in look.annotations.items():
         if ids <= set(said.files) and (found := in_json(look, path, [said.files[one] for one in ids])):
             folder, images = found
@@ -220,7 +219,6 @@ def _alike(place: str, stem: str) -> bool:
 
 
 def _common_folder(paths: Sequence[str]) -> str:
-    """The deepest folder above all of the paths."""
     return commonpath(map(dirname, paths)) or "."
 
 
@@ -302,7 +300,6 @@ def _named(look: Look, place: str, ids: Collection[str]) -> dict[str, str]:
 
 
 def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Images that a column of a table with the ids names."""
     for path, key, some in _naming(look, sample, ids):
         rows = some.drop_duplicates()
         columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
@@ -342,7 +339,6 @@ def _apart(look: Look, columns: Iterable[set[str]]) -> bool:
 
 
 def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Images that several columns of a table with the ids name together."""
     for path, key, rows in _naming(look, sample, ids):
         template, named = by_template(look.images, rows) or ("", None)
         if named is not None and len(named.images) == len(rows):

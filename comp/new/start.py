@@ -133,9 +133,9 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
 def _from_kaggle(
     name: str, slug: str, datasets: Sequence[KaggleDataset], here: Path, console: Console
 ) -> tuple[Look, InferredDeclaration]:
-    """Look at a part of Kaggle's list, then at all of it; download where that isn't enough, and for data sets.
+    """Look at a part of Kaggle's list, then at all; download where that isn't enough.
 
-    Only unpacking shows where a data set's files end up among the competition's.
+    Data sets are always downloaded, as only unpacking shows where their files end up.
     """
     kaggle = connect(say=console.say)
     facts = kaggle.competition(slug)

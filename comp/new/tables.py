@@ -152,10 +152,7 @@ def of_parts(look: Look, best: Found, tables: Mapping[str, pd.DataFrame]) -> Fou
 
 
 def with_validation(best: Found, alike: Sequence[str], read: Callable[[str], LabelSource | None]) -> Found:
-    """The source with the labels of a validation set, where one of the similar tables has them.
-
-    The other tables become a doubt.
-    """
+    """The source with a validation set's labels from a similar table, if one has them; other tables become a doubt."""
     left = {path for path in alike if best.path and path != best.path}
     path = next((path for path in sorted(left) if VALID.search(PurePosixPath(path).stem)), "")
     if path and (valid := read(path)):

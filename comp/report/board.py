@@ -127,7 +127,6 @@ def _loaded(declaration: Path, _changed: int) -> Competition:
 
 
 def _standings(workspace: Workspace, competition: Competition | None) -> list[Any]:
-    """The local Kaggle's leaderboard of the competition."""
     state = workspace.cache / "local-kaggle" / "state" / "submissions.sqlite"
     if competition is None or not state.is_file():
         return []

@@ -185,7 +185,6 @@ def _samples(
 
 
 def _to_predict(tables: Tables, seed: int, picture: Picture) -> list[tuple[str, str]]:
-    """The ids and pictures of some test images, drawn by the seed."""
     readable = tables.test[tables.readable]
     some = readable.iloc[np.random.default_rng(seed).permutation(len(readable))[:TO_PREDICT]]
     return [(id_, picture(path)) for id_, path in zip(some["id"], some["path"], strict=True)]

@@ -128,10 +128,7 @@ class Outcomes:
 
     @property
     def confidences(self) -> tuple[Array, Array]:
-        """The probabilities to calibrate (M,), and whether each came true (M,).
-
-        They are those of the predicted class, of the second of two classes, or of all tags.
-        """
+        """Probabilities (M,) and whether they came true (M,): of the predicted class, the second of two, or any tag."""
         if self.tags:
             return self.probabilities.ravel(), self.truth.ravel()
         if len(self.classes) == 2:

@@ -145,7 +145,6 @@ def table_of(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
-    """The figures of each class or tag, and the confusion of classes or the tags' threshold curves."""
     beta = competition.scoring.beta or 1.0
     facts = {"figures": figures_of_classes(outcomes, beta), "score_name": f"F{beta:g}", "confusion": None, "curves": []}
     if not outcomes.tags:
