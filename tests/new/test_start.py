@@ -136,7 +136,7 @@ def test_a_large_folder_s_first_files_are_listed_and_all_only_where_they_are_not
     served(slug)
     ended = new("mine", "--kaggle", slug)
     assert declared(ended).labels.folder == ("images" if whole else "train")
-    assert ("every file is being listed" in ended.out) == whole
+    assert ("every file is listed" in ended.out) == whole
     assert ("? files" in ended.out) == ("? check" in ended.out) == (not whole)
 
 

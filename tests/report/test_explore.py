@@ -56,7 +56,11 @@ def test_what_the_data_check_found_is_counted_listed_and_shown_side_by_side(made
     (data / "train" / "t05.png").write_bytes((data / "train" / "t05.png").read_bytes()[:200])
     (data / "test" / "q01.png").write_text("<b>no image</b>")
     page = Page(explore(made.competition, Choices(), made.workspace, Console()))
-    for advice in ("unreadable: 1 labelled image and 1 ", "conflicting labels: 2 labelled images", "leaks: 1 image "):
+    for advice in (
+        "unreadable: 1 labelled image and 1 ",
+        "conflicting labels: 2 labelled images",
+        "leaks: 1 test image ",
+    ):
         assert advice in page.text
     assert "exact leaks 0 1 " in page.text
     assert "exact conflicting labels 2 0 " in page.text
@@ -103,7 +107,7 @@ UNALIKE = "unlike test images"
         ({"frame": images((64, 80))}, "small images", "--set stages.1.size=64", "64 px"),
         ({"frame": images((600, 500))}, "large images", "--set stages.1.size=320", "500 px"),
         ({"frame": images((460, 455))}, "large images", "--set stages.1.size=320", "455 px"),
-        ({"pretrained_at": 448}, "unlike the pretraining", "--set stages.1.size=448", "things appear smaller"),
+        ({"pretrained_at": 448}, "unlike the pretraining", "--set stages.1.size=448", "things look smaller"),
         ({"frame": images((512, 256))}, "long shapes", "--set tta=random", "100%"),
         ({"frame": images((512, 256)), "recipe": Recipe(stages=STAGES, tta="random")}, "long shapes", "", "100%"),
         ({"frame": images((256, 256), (400, 256))}, UNALIKE, "", "256 px and 320 px"),
@@ -115,7 +119,7 @@ UNALIKE = "unlike test images"
             {"counts": [4000, 3, 4, 5, 6, 7]},
             "rare classes",
             "--folds 5",
-            "c1, c2, c3 and 2 more there are fewer",
+            "there are fewer than 20 images of c1, c2, c3 and 2 more",
         ),
         ({"counts": [4000, 3]}, "rare classes", "--folds 5", "there are fewer than 20 images of c1"),
     ],
