@@ -173,8 +173,8 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequen
             near = [name for name in there if name.startswith(odd[0])] or get_close_matches(odd[0], there, 5)
             raise DataError(
                 f"{sample.path} asks for numbers in {odd[0]!r}, but the nearest are {', '.join((near or classes)[:5])} "
-                f"in {labels.path}; call the columns alike, or give the numbers by their names in a LabelFunction: "
-                "docs/bring-your-own.md."
+                f"in {labels.path}; give the columns the same names, or return the numbers by their names from a "
+                "LabelFunction: docs/bring-your-own.md."
             )
         return Numbers(), f"a number in {first_few(map(repr, columns))}", True
     if len(columns) > 1:

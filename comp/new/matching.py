@@ -119,7 +119,7 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     asked = sample.ids.iloc[0]
     instead = Names(look.images, roots=()).instead_of(asked)
     raise DataError(
-        f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{instead}; "
+        f"The sample submission asks for {asked!r}, but no image has that name; there are images in {places}{instead}; "
         "let a table name the image of each id, or write a TestFunction: docs/bring-your-own.md."
     )
 
@@ -142,14 +142,14 @@ def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
         cells = columns_of_pixels(table)
         if cells and sample is not None:
             raise DataError(
-                f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has those that "
-                f"{sample.path} asks for{look.said_aside}; put them in one with the same columns, or write "
+                f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has the test "
+                f"images of {sample.path}{look.said_aside}; put them into a table with the same columns, or write "
                 "the images out as PNG or .npy: docs/bring-your-own.md."
             )
         if cells:
             raise DataError(
-                f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission that asks for "
-                "some; write sample_submission.csv with an id, counted from 1, and any answer for each row to predict."
+                f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission; write "
+                "sample_submission.csv with an id, counted from 1, and any answer for each test row."
             )
     raise NoImagesError(
         f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
@@ -228,7 +228,7 @@ def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
         return None
     images = frozenset(path for paths in found.images.values() for path in paths)
     below = [path for path in look.images_below[found.folder] if path.endswith(splitext(found.suffix)[1])]
-    seen = f"{sample.path} asks for what is in {found.folder}, each of several images: its id and then {found.suffix}"
+    seen = f"{sample.path} asks for several images per id in {found.folder}, named by the id and then {found.suffix}"
     shared = len(images) < MOST * len(below)
     source, missing = TestImages(found.folder, suffix=found.suffix), ids.difference(found.images)
     return Asked(source, images, None, shared, seen, len(found.images), missing=missing)
@@ -246,7 +246,7 @@ def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     suffix = Counter(splitext(name)[1] for name in like.names).most_common(1)[0][0]
     whole = all(splitext(one)[1].lower() == suffix.lower() for one in ids)
     source = TestImages(folder, suffix="" if whole else suffix, with_suffix=whole, hidden=True)
-    seen = f"no image that {sample.path} asks for is here; a notebook at Kaggle is expected to find them in {folder}"
+    seen = f"no test image of {sample.path} is here; a notebook at Kaggle is expected to find them in {folder}"
     return Asked(source, frozenset(), None, False, seen, sure=False)
 
 

@@ -98,7 +98,7 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
         column=label,
     )
     source = TestImages("prepared/test", suffix=suffix)
-    asked = Asked(source, frozenset(), None, False, f"{pair.test} has the images to predict")
+    asked = Asked(source, frozenset(), None, False, f"{pair.test} has the test images")
     count = numbers_in(train[columns[0]].iloc[0]) if columns else len(pair.pixels)
     return made, labels, asked, "npy" if suffix else "images", isqrt(count)
 

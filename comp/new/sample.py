@@ -134,7 +134,7 @@ def _id_of(look: Look, table: pd.DataFrame) -> str:
 def _why_not(table: pd.DataFrame) -> str:
     """The reason why a CSV can't be a sample submission, and what to do."""
     if table.shape[1] > 1:
-        return "has no rows; give it one, with any answer, for each image to predict"
+        return "has no rows; add one, with any answer, for each test image"
     header = table.columns[0]
     mark = next((mark for mark in ";\t|" if mark in header), None)
     remedy = f"separate its columns by commas, not by {mark!r}" if mark else "add a second column with any answers"

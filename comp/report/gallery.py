@@ -34,7 +34,7 @@ BARS, BARELY = 100, 0.0005
 def gallery(
     competition: Competition, run: Run, outcomes: Outcomes, paths: Sequence[Path], console: Console, *, with_maps: bool
 ) -> dict[str, Any]:
-    """Cards of the images worth a picture, whether they have activation maps, and why not; empty without `with_maps`.
+    """Cards of the images worth a picture, whether they have activation maps, and what prevented maps, if anything.
 
     paths: the paths of the outcomes' images.
     """

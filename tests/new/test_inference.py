@@ -203,9 +203,9 @@ def test_layer_rates_follow_words_of_the_name_and_the_viewpoint_is_to_be_confirm
         ("train/a.png", {}, "no sample submission"),
         ("test/a.png", {"sample_submission": table("id;y", "a;0")}, "separate its columns by commas, not by ';'"),
         ("test/a.png", {"sample_submission": table("id", "a")}, "a single column, 'id'; add a second column"),
-        ("test/a.png", {"sample_submission": table("id,y", "a,0")[:0]}, "has no rows; give it one"),
+        ("test/a.png", {"sample_submission": table("id,y", "a,0")[:0]}, "has no rows; add one"),
         ("", {"sample_submission": table("id,y", "a,0")}, "no images"),
-        ("test/b.png", {"sample_submission": table("id,y", "a,0")}, "asks for 'a', but no image is called so"),
+        ("test/b.png", {"sample_submission": table("id,y", "a,0")}, "asks for 'a', but no image has that name"),
         ("test/a.png train/c.png", {"sample_submission": table("id,y", "a,0")}, "labels can't be found"),
         (
             "test/a.png images/img_001.png",
@@ -330,7 +330,7 @@ def test_of_a_large_json_on_this_machine_the_first_records_are_read(tmp_path, mo
 def test_a_table_that_was_set_aside_is_named_where_pixels_to_predict_are_missing():
     pixels = f"id,y,band: {{n}},{{half}},{'1 ' * 16}"
     aside = {"test.json": "has 1,430 MB, too many to be looked at"}
-    with pytest.raises(DataError, match=r"sample_submission.csv asks for \(test.json has 1,430 MB") as caught:
+    with pytest.raises(DataError, match=r"test images of sample_submission.csv \(test.json has 1,430 MB") as caught:
         inferred("", train=pixels, sample_submission="id,y: {n},0.5", aside=aside)
     assert "no sample submission" not in str(caught.value)
     with pytest.raises(DataError, match="there is no sample submission"):

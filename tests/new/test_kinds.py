@@ -205,7 +205,7 @@ IMAGES = {
     "hidden images, which only a notebook will see": pets(
         "train_images/{n}.png",
         test="id,age: {n},{quarter}",
-        says="no image that sample_submission.csv asks for is here",
+        says="no test image of sample_submission.csv is here",
     ),
     "a folder for each class and images to predict, with no sample submission": kind(
         "train/{pet}/{n}.jpg test/{n}.jpg",
