@@ -1,4 +1,4 @@
-"""Starting a competition: from a look at its files to the declaration, written as a person would.
+"""Start a competition: look at its files and write its declaration.
 
-Its door: `start.start`. A layout that isn't recognised yet belongs into `matching` (names of images) or `labels`.
+Entry point: `start.start`. To recognise a new layout, extend `matching` (names of images) or `labels`.
 """

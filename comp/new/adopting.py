@@ -1,4 +1,4 @@
-"""A competition's files that are on this machine already: what downloading them would leave, made of them."""
+"""Use a competition's files that are already on this machine as if they had been downloaded."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from comp.kaggle.record import RECORD, RESERVED, files_below, write_record
 
 @contextmanager
 def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iterator[None]:
-    """``folder`` as `fetch` would make it, of what is ``found``: a folder, or one archive; undone if the block fails.
+    """Make ``folder`` as `fetch` would, from ``found``, a folder or one archive; undone if the block fails.
 
-    Of a folder there are links, so that nothing is copied and nothing in it is changed; archives are unpacked.
-    Where the very same links are there already, they stay, whatever happens.
+    A folder's content is linked, so nothing is copied or changed; an archive is unpacked. Links that are there already
+    stay, whatever happens.
 
-    sources: whose files are found, the competition's slug and the ``owner/name`` of each data set. folder: made if
-    missing; may hold what a failed download left. Raises DataError where there is nothing at ``found``, or it can't be
-    unpacked, and where ``folder`` holds other data.
+    sources: the competition's slug and the ``owner/name`` of each data set. folder: made if missing; may hold what a
+    failed download left. Raises DataError where there is nothing at ``found``, where it can't be unpacked, and where
+    ``folder`` holds other data.
     """
     found = found.expanduser()
     were_there = found.is_dir() and holds_files(folder) and _links(folder) == _visible(found)
@@ -37,18 +37,18 @@ def adopted(found: Path, sources: Sequence[str], folder: Path, say: Say) -> Iter
         yield
     except BaseException:
         if not were_there and folder.is_dir():
-            # Only links, or what an archive still has.
+            # Nothing is lost: these are links, or files that the archive still has.
             _remove(folder)
         raise
 
 
 def _visible(folder: Path) -> dict[str, Path]:
-    """Where what lies in a folder really is, by name."""
+    """The resolved paths of a folder's visible content, by name."""
     return {path.name: path.resolve() for path in sorted(folder.iterdir()) if not path.name.startswith(".")}
 
 
 def _links(folder: Path) -> dict[str, Path]:
-    """As `_visible`; nothing where the folder is a link itself, or has other things than links and what is prepared."""
+    """As `_visible`; empty where the folder itself is a link, or holds more than links and the prepared folder."""
     visible = {} if folder.is_symlink() else _visible(folder)
     inside = {name: path for name, path in visible.items() if name != PREPARED}
     return inside if all((folder / name).is_symlink() for name in inside) else {}
@@ -71,7 +71,6 @@ def _put(found: Path, folder: Path, say: Say) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """What was put into a folder, with the folder if nothing else is in it."""
     for path in [*(folder / name for name in _visible(folder)), folder / RECORD]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

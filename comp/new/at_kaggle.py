@@ -1,4 +1,4 @@
-"""A look at what Kaggle lists, without the images being downloaded."""
+"""Look at what Kaggle lists, without downloading the images."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from comp.kaggle.failures import Say
 from comp.kaggle.parts import PART
 from comp.new.look import LARGEST_TABLE, Look, Told, is_image, pixels_of, tells
 
-LARGE_TABLE = 64 << 20  # bytes, of which it is said
-MOST_FOLDERS = 200  # that Kaggle is asked to list, one by one
+LARGE_TABLE = 64 << 20  # bytes from which on a table's download is announced
+MOST_FOLDERS = 200  # folders that Kaggle is asked to list, one by one
 READ_FROM_AFAR = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-FILES_OF_A_FOLDER = 2000  # that tell how its images are called
+FILES_OF_A_FOLDER = 2000  # files that are listed of each folder at least, to learn how its images are called
 
 
 class OpaqueError(Exception):
@@ -34,9 +34,9 @@ class OpaqueError(Exception):
 
 @dataclass(frozen=True)
 class _Seen:
-    """A file of a competition, at Kaggle by itself or in an archive there.
+    """A file at Kaggle, by itself or in an archive.
 
-    path: where it lies once unpacked. size: in bytes. archive: the address of the zip that it is a member of.
+    path: its path once unpacked. size: in bytes. archive: the address of the zip that it is a member of.
     """
 
     path: str
@@ -48,10 +48,10 @@ class _Seen:
 def look_at_kaggle(
     kaggle: Kaggle, slug: str, facts: CompetitionFacts, tick: Callable[[], None], say: Say, *, whole: bool = False
 ) -> Look:
-    """What Kaggle lists of a competition, and its small tables; zip archives are listed without being downloaded.
+    """A look at what Kaggle lists of a competition, and at its tables; zip archives are listed without a download.
 
-    tick: called after each request. say: called with a line worth knowing. whole: list every file, however many
-    requests that takes. Raises OpaqueError for an archive that can't be listed.
+    tick: called after each request. say: called with lines for the user. whole: list every file, however many requests
+    that takes. Raises OpaqueError for an archive that can't be listed.
     """
     listed, folders, complete = _listed(kaggle, slug, tick, whole=whole)
     names = [remote.name for remote in listed]
@@ -59,7 +59,7 @@ def look_at_kaggle(
         raise OpaqueError(part)
     packed = {name for name in names if name.lower().endswith(NESTED_SUFFIXES)}
     seen = [_Seen(remote.name, remote.name, remote.size) for remote in listed if remote.name not in packed]
-    # In the order in which they are unpacked, as one finds what another left.
+    # In the order of unpacking: where a member goes depends on what other archives left.
     for name in sorted(packed, key=PurePosixPath):
         tick()
         members = _members(kaggle, slug, name, names)
@@ -71,11 +71,11 @@ def look_at_kaggle(
         told = Told()
         for file in (file for file in seen if tells(file.path)):
             if LARGE_TABLE < file.size <= LARGEST_TABLE:
-                say(f"{file.path} of {file.size >> 20:,} MB is downloaded to be looked at")
+                say(f"downloading {file.path} ({file.size >> 20:,} MB) to look at it")
             told.add(file.path, file.size, partial(_brought, kaggle, slug, file, Path(place)))
             tick()
         images = [file for file in seen if is_image(file.path)]
-        # Others than ordinary ones can't be opened here.
+        # Ordinary images first: the others can't be opened here.
         image = min(images, key=lambda file: PurePosixPath(file.path).suffix.lower() in READ_BY, default=None)
         pixels = None if image is None else pixels_of(_brought(kaggle, slug, image, Path(place)))
     return Look(paths, folders=folders, whole=complete, pixels=pixels, **vars(told), **asdict(facts))
@@ -84,7 +84,7 @@ def look_at_kaggle(
 def _listed(
     kaggle: Kaggle, slug: str, tick: Callable[[], None], *, whole: bool
 ) -> tuple[list[RemoteFile], list[str], bool]:
-    """Files and folders, and whether they are all: folder by folder, or every file if Kaggle lists no folders."""
+    """Files, folders, and whether the list is complete: folder by folder, or all files if Kaggle lists no folders."""
     files: list[RemoteFile] = []
     folders, complete = [""], True
     try:
@@ -99,12 +99,12 @@ def _listed(
     except CredentialsError:
         raise
     except KaggleError:
-        whole = True  # of one that lists files only; what else is wrong shows there too
+        whole = True  # some competitions list files only; any other error comes up again there
     return (kaggle.competition_files(slug), [], True) if whole else (files, folders[1:], complete)
 
 
 def _members(kaggle: Kaggle, slug: str, name: str, there: Sequence[str]) -> list[_Seen]:
-    """The files in an archive; there: what it will find when it is unpacked."""
+    """The files in an archive; there: the names that unpacking it will find."""
     place = PurePosixPath(name).parent
     within = [PurePosixPath(other) for other in there if PurePosixPath(other).is_relative_to(place)]
     address = kaggle.file_address(slug, name)
@@ -124,9 +124,9 @@ def _members(kaggle: Kaggle, slug: str, name: str, there: Sequence[str]) -> list
 
 
 def unpacked(archive: str, members: Sequence[str], beside: Sequence[str]) -> list[str]:
-    """Where unpacking puts the members of an archive: beside it, or in a folder of its name.
+    """The paths of an archive's members once unpacked: beside it, or in a folder of its name.
 
-    beside: the names of what lies beside the archive.
+    beside: the names of the files and folders beside the archive.
     """
     path = PurePosixPath(archive)
     tops = {PurePosixPath(member).parts[0] for member in members}
@@ -136,7 +136,7 @@ def unpacked(archive: str, members: Sequence[str], beside: Sequence[str]) -> lis
 
 
 def lifted(paths: Sequence[str]) -> list[str]:
-    """The paths, with ``train.csv/train.csv`` made ``train.csv`` where it is alone in its folder, as unpacking does."""
+    """The paths, with ``train.csv/train.csv`` made ``train.csv`` where the file is alone, as unpacking does."""
     alone = Counter(str(PurePosixPath(path).parent) for path in paths)
     whole = []
     for path in map(PurePosixPath, paths):
@@ -146,7 +146,7 @@ def lifted(paths: Sequence[str]) -> list[str]:
 
 
 def _brought(kaggle: Kaggle, slug: str, file: _Seen, place: Path) -> Path:
-    """The file, downloaded."""
+    """Download the file."""
     folder = Path(tempfile.mkdtemp(dir=place))
     if file.archive is not None:
         with _remote_zip(kaggle, file.archive) as archive:

@@ -1,4 +1,4 @@
-"""Classes that are folders: how they lie, and tables that tell of the classes and not of images."""
+"""Find class folders, and tell tables of classes from tables of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from comp.new.matching import Asked, suffix_of
 from comp.new.sample import TRIVIAL, SampleTable
 from comp.new.tables import Found
 
-# Folders that lie side by side, and are no classes.
+# Names of sibling folders that are no classes.
 PARTS = {"train", "test", "valid", "val"}
 IMAGES = {"images", "image", "img", "imgs"}
 NO_CLASSES = IMAGES | {"masks", "mask", "labels", "label", "annotations", "json", "xml"}
@@ -32,7 +32,7 @@ OF_CLASSES = r"(class|label|category|species|breed)(_?name)?"
 
 
 class Laid(NamedTuple):
-    """Class folders below one: how they lie, as `Folders` has it, their paths, and the names of those that are none."""
+    """Class folders below ``parent``: the layout as in `Folders`, their paths, and the folders that are no classes."""
 
     parent: str
     layout: str
@@ -42,11 +42,11 @@ class Laid(NamedTuple):
 
 
 def in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """A folder for each class, all in one that has no images of its own; also beside the folder of those to predict.
+    """A folder for each class, all in a parent without images of its own, possibly beside the folder of test images.
 
-    In each may be a folder of the same name, or each may lie in the folder of a group, like a patient.
+    Class folders may have their images in inner folders of one name, or be inside folders of groups, like patients.
     """
-    # Those with images of their own, and not only images to predict.
+    # Folders with other images than test images.
     own = {
         folder.path
         for folder in look.image_folders
@@ -64,7 +64,7 @@ def in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]
         sure = 2 + known + ("train" in parent.lower()) + len(images) / len(look.files)
         grouped = "{group}" in laid.layout
         _, _, inner = laid.layout.partition("/")
-        where = " in that of each group" if grouped else f", its images in {inner}" if inner else ""
+        where = " in the folder of each group" if grouped else f", its images in {inner}" if inner else ""
         seen = f"{parent} has a folder for each of {len(classes)} classes{where}"
         odd = len(sample.values) and not known and not set(sample.values) <= TRIVIAL
         doubts = (
@@ -82,7 +82,7 @@ def in_folders(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]
 
 
 def _right_in(look: Look, own: Collection[str]) -> Iterator[Laid]:
-    """Folders of images that lie together."""
+    """Sibling folders of images."""
     below = {folder.path for folder in look.image_folders} - {"."}
     for parent in sorted({str(PurePosixPath(path).parent) for path in below} - below):
         places = look.folders_in(parent)
@@ -94,7 +94,7 @@ def _right_in(look: Look, own: Collection[str]) -> Iterator[Laid]:
 
 
 def _below(look: Look, own: Collection[str]) -> Iterator[Laid]:
-    """Folders of images in folders that lie together: of classes, called alike in each, or of groups with classes."""
+    """Folders of images inside sibling folders: of the same name in each class, or class folders inside groups."""
     inside: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for path in map(PurePosixPath, own):
         if len(path.parts) > 1 and not IS_PART.search(path.parent.name):
@@ -117,14 +117,14 @@ def _below(look: Look, own: Collection[str]) -> Iterator[Laid]:
 
 
 def _are_classes(inner: Collection[str], of_each: Sequence[Collection[str]]) -> bool:
-    """Whether the folders in folders are the same few again and again, and no parts of what each has."""
+    """Whether inner folders are the same few classes in many groups, and no parts like "train" or "images"."""
     share = sum(map(len, of_each)) / (len(of_each) * len(inner))
     parts = any(IS_PART.search(name) for name in inner)
     return not parts and len(of_each) >= max(FEWEST_GROUPS, len(inner) + 1) and len(inner) > 1 and share >= 0.5
 
 
 def _given_validation(look: Look, laid: Laid) -> str:
-    """The folder beside one of class folders that has the images to validate on, if there is one."""
+    """The sibling folder with validation images in the same classes; empty if there is none."""
     path, parts = PurePosixPath(laid.parent), laid.layout.split("/")
     beside = str(path.parent)
     for name in look.folders_in(beside) if "train" in path.name.lower() else ():
@@ -141,13 +141,13 @@ def _given_validation(look: Look, laid: Laid) -> str:
 
 
 def names_classes(column: str, values: Collection[str], sample: SampleTable) -> bool:
-    """Whether what names several images each are classes: what is answered, or called so."""
+    """Whether values that name several images each are classes, by the sample submission or the column's name."""
     answered = {*sample.columns, *sample.words}
     return not answered.isdisjoint(values) or bool(re.fullmatch(OF_CLASSES, column.lower()))
 
 
 def counting(rows: pd.DataFrame, column: str, images: Mapping[str, Collection[str]]) -> list[str]:
-    """The columns that count the images that the values of another name."""
+    """The columns that hold the number of images that each value of ``column`` names."""
     counts = rows[column].map(lambda value: len(images.get(value, ())))
     others = {name: pd.to_numeric(rows[name], errors="coerce") for name in rows if name != column}
     return [str(name) for name, found in others.items() if counts.nunique() > 1 and (found == counts).mean() >= 1 - FEW]

@@ -1,4 +1,4 @@
-"""What the columns of a table say of its images' labels: classes, tags, numbers or shares."""
+"""Find the columns of a table that have its images' labels: classes, tags, numbers or shares."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from comp.new.sample import TRIVIAL, SampleTable
 
 SEPARATORS = ("|", ";", ",", " ")
 LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|stage|tags?(?!e)|answer"
-# Rows without a label or an image that may be left out.
+# The largest share of rows without a label or an image that may be left out.
 FEW = 0.05
-# Values that are there once each are no classes, where there are more than a few rows.
+# With more different values per row the values aren't classes; in tables of fewer rows that isn't judged.
 MOST_CLASSES, FEWEST_ROWS = 0.9, 20
-# Combinations for each tag, where the sample submission shows tags.
+# Combinations per tag above which the sample submission's tags decide.
 MOST_SHOWN = 0.5
-# Of different numbers; classes are rarely as many where nothing says that they are some.
+# With more different values a column of numbers has no classes, unless its name says so.
 MOST_GRADES = 30
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Which columns of a table hold the labels, and what they say; one column, or one for each class."""
+    """The columns of a table that hold the labels: one column, or one for each class."""
 
     columns: tuple[str, ...]
     classes: tuple[str, ...]
@@ -42,9 +42,10 @@ class Labels:
 def labels_of(
     table: pd.DataFrame, image: str, sample: SampleTable, placing: Sequence[str], key: str | None = None
 ) -> Labels | None:
-    """placing: the columns that say in which folder an image lies, as that of its class may.
+    """The labels in a table, or None.
 
-    key: the column of what is asked for, which has no labels.
+    image: the column that names the images. placing: the columns that name an image's folder, which may be its class.
+    key: the column of the test ids, which has no labels.
     """
     others, asked = [column for column in table.columns if column not in (image, key, "")], sample.columns
     if len(asked) > 1 and set(asked) <= set(others):
@@ -80,14 +81,14 @@ def labels_of(
     if not asked and not placing:
         if (number := _only_number(table, able)) is not None:
             beside = ", ".join(repr(other) for other in able if other != number)
-            doubt = f"whether the numbers in {number!r} are to be predicted{f', and not {beside}' if beside else ''}"
+            doubt = f"whether to predict the numbers in {number!r}{f' and not {beside}' if beside else ''}"
             return Labels((number,), (number,), 1, "number", doubts=(doubt,))
         column = _in_words(table, column, sorted(able, key=rank, reverse=True))
     return _one_column(table, image, column, sample)
 
 
 def _only_number(table: pd.DataFrame, able: Sequence[str]) -> str | None:
-    """The column of many numbers, where all others have two values at most and no name says that it has classes."""
+    """The only column with more than two values, where these are many numbers and its name doesn't suggest classes."""
     many = [column for column in able if table[column].nunique() > 2]
     if len(many) != 1 or re.search(rf"{LABEL_NAMES}|id$", many[0].lower()):
         return None
@@ -96,14 +97,14 @@ def _only_number(table: pd.DataFrame, able: Sequence[str]) -> str | None:
 
 
 def _are_codes(values: pd.Series[str]) -> bool:
-    """Whether numbers count classes: from 0 or 1 on without a gap, and nearly all are there several times."""
+    """Whether numbers are codes of classes: from 0 or 1 on without a gap, and nearly all occur several times."""
     counts = pd.to_numeric(values).value_counts().sort_index()
     counted = np.array_equal(counts.index, np.arange(len(counts)) + (counts.index[0] == 1))
     return counted and bool((counts > 1).mean() >= 1 - FEW)
 
 
 def _in_words(table: pd.DataFrame, column: str, others: Sequence[str]) -> str:
-    """The column that names the classes that another one numbers, the first of some; else that one."""
+    """The first column that has names for the numbers in ``column``; ``column`` itself where there is none."""
     if not _is_numeric(table[column]):
         return column
     count = table[column].nunique()
@@ -120,7 +121,7 @@ def _of_two(table: pd.DataFrame, columns: Sequence[str], meant: Mapping[str, boo
 
 
 def around(columns: Sequence[str]) -> tuple[str, str]:
-    """What all of the columns begin and end with, where a number stands between: class_0, class_1, …"""
+    """The common start and end of the columns' names, where a number is between them: class_0, class_1, …"""
     split = [re.fullmatch(r"(\D*)(\d+)(\D*)", column) for column in columns]
     around = {(match[1], match[3]) for match in split if match}
     return around.pop() if all(split) and len(around) == 1 else ("", "")
@@ -142,12 +143,12 @@ def _one_column_each(
     single = bool((yes.sum(axis=1) == 1).all())
     if not single and (families := _exclusive(yes)):
         listed = "; ".join(map(", ".join, families))
-        doubts = (*doubts, f"just one is 1 in each row of {listed}, but each of them is a tag by itself")
+        doubts = (*doubts, f"exactly one of {listed} is 1 in each row, but each of them becomes a tag by itself")
     return Labels(tuple(columns), in_order(columns), sure, "single" if single else "multi", doubts=doubts)
 
 
 def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
-    """The columns called alike up to their last word, of which just one is true in each row."""
+    """Families of columns with the same name up to the last word, of which exactly one is true in each row."""
     families: dict[str, list[str]] = {}
     for column in map(str, yes):
         families.setdefault(re.sub(r"[\W_][^\W_]*$", "", column), []).append(column)
@@ -176,7 +177,7 @@ def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTabl
 
 
 def _are_numbers(values: pd.Series[str], sample: SampleTable) -> bool:
-    """Whether a column is of numbers and not of classes: by the metric, if it is known, else if they are fractions."""
+    """Whether a column has numbers, not classes: by the metric, if it is known, else by whether there are fractions."""
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.isna().any() or pd.to_numeric(sample.values, errors="coerce").isna().any():
         return False
@@ -187,11 +188,10 @@ def _are_numbers(values: pd.Series[str], sample: SampleTable) -> bool:
 
 
 def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> str | None:
-    """The separator of tags, if the values are tags: they make more combinations than there are of them.
+    """The separator of tags, if the values are tags: with fewer different tags than combinations of them.
 
-    Lists as Python writes them are tags; other values are none where the metric is for one class an image. In a table
-    of few rows the sample submission's values may tell, where most tags are in several combinations, and so may an
-    image of several rows, which has a tag in each.
+    Python lists are always tags. Other values never are where the metric takes one class per image. In a table of few
+    rows the sample submission's values may decide, and an image with several rows has a tag in each.
     """
     combinations, submitted = Counter(table[column]), sample.values
     are_tags = sample.takes == "tags" and not set(submitted) <= set(combinations)

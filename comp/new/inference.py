@@ -1,4 +1,4 @@
-"""From a look at a competition's files to its declaration, with a line for each thing that was found or guessed."""
+"""Infer a competition's declaration from a look at its files, with a line for each thing found or guessed."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
-# Files that may hold many images each; none of them is read.
+# Files that may hold many images each; they can't be read.
 CONTAINERS = (".hdf5", ".h5", ".tfrec", ".tfrecord", ".bson", ".lmdb", ".mdb", ".npz", ".pkl", ".pickle")
 PATIENTS = "whether several images are of one patient, as their PatientID says: give it as a `group` in a LabelFunction"
-# A form, what it was seen by, and whether that is no guess.
+# A form, the evidence for it in words, and whether it is certain.
 FormSeen = tuple[SubmissionForm, str, bool]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one part of the declaration, as a person reads it; not ``sure``: to be confirmed."""
+    """A finding about one part of the declaration, in words; without ``sure`` the user should confirm it."""
 
     about: str
     text: str
@@ -60,7 +60,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class InferredDeclaration:
-    """A declaration and how it came to be; ``title`` and ``task`` are for a person, in a line each."""
+    """A declaration and the findings behind it; ``title`` and ``task`` describe it, in a line each."""
 
     competition: Competition
     title: str
@@ -71,7 +71,7 @@ class InferredDeclaration:
 def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] = ()) -> InferredDeclaration:
     """The declaration that fits the files.
 
-    Raises DataError, with what is missing, where there is no sample submission, no image that it asks for, or no label.
+    Raises DataError, saying what is missing, where there is no sample submission, no test image, or no label.
     """
     found = find_sample(look)
     prepared: Sequence[PixelTable] | AskForAll | HideShare = ()
@@ -134,19 +134,18 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         *(Finding("columns", text, sure=False) for text in unread_columns(look, labels, sample)),
     ]
     if containers := [path for path in look.files if path.lower().endswith(CONTAINERS)]:
-        only = "where images that are needed lie only there, let `prepare` write them out"
+        only = "if they hold images that are needed, let `prepare` write them out"
         text = f"{first_few(containers)} can't be read; {only}"
         findings.append(Finding("files", text, sure=False))
     if look.only_notebooks:
         findings.append(Finding("kaggle", "takes submissions from notebooks only, so none can be uploaded", sure=False))
     if not look.whole:
-        findings.append(Finding("files", "the files were looked at in part", sure=False))
+        findings.append(Finding("files", "only some of the files were looked at", sure=False))
     title = look.title or kaggle.replace("-", " ").title()
     return InferredDeclaration(competition, title, _task(look, competition, labels), tuple(findings))
 
 
 def _task(look: Look, competition: Competition, labels: Found) -> str:
-    """The question that an image is to answer, and how answers are scored."""
     count = len(labels.classes)
     words = {"single": f"which of {count} classes", "multi": f"which of {count} tags"}
     kind = words.get(competition.target, f"how much {', '.join(labels.classes[:3])}")
@@ -158,7 +157,7 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
 
 
 def _instead_of(look: Look, sample: SampleTable) -> str:
-    """Which other sample submissions are not taken."""
+    """Words that name the sample submissions that are not used; empty if there is one only."""
     others = [path for path in look.tables if path != sample.path and is_sample(path)]
     return f", by {sample.path} and not {first_few(others)}" if others and sample.columns else ""
 
@@ -174,8 +173,8 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequen
             near = [name for name in there if name.startswith(odd[0])] or get_close_matches(odd[0], there, 5)
             raise DataError(
                 f"{sample.path} asks for numbers in {odd[0]!r}, but the nearest are {', '.join((near or classes)[:5])} "
-                f"in {labels.path}; call the columns alike, or give the numbers by their names in a LabelFunction: "
-                "docs/bring-your-own.md."
+                f"in {labels.path}; give the columns the same names, or return the numbers by their names from a "
+                "LabelFunction: docs/bring-your-own.md."
             )
         return Numbers(), f"a number in {first_few(map(repr, columns))}", True
     if len(columns) > 1:
@@ -214,7 +213,7 @@ def _per_row(long: LongForm, form: SubmissionForm, values: pd.DataFrame) -> Form
 
 
 def _own_form(sample: SampleTable, target: Target, classes: Sequence[str]) -> SubmissionForm:
-    """By the metric, where one is named that fits the target, else the plainest."""
+    """The form by the metric, where a known one fits the target, else the plainest one."""
     if target == "shares" or sample.takes == "probabilities":
         return ProbabilityPerClass()
     if target == "multi":
@@ -229,7 +228,7 @@ def _probability_per_class(columns: Sequence[str], classes: Sequence[str]) -> Fo
         return ProbabilityPerClass(f"{before}{{class}}{after}"), text, True
     odd = sorted(set(columns) ^ set(classes))
     doubt = f"; but {', '.join(odd[:3])} {'is' if len(odd) == 1 else 'are'} only in one of the two" if odd else ""
-    text = f"a probability in each of {len(columns)} columns, which are the classes{doubt}"
+    text = f"a probability in each of {len(columns)} columns, one for each class{doubt}"
     return ProbabilityPerClass(), text, not odd
 
 
@@ -242,7 +241,7 @@ def _tag_names(labels: Found, column: str, values: pd.Series[str]) -> FormSeen:
 
 
 def _ranked(values: pd.Series[str], classes: Sequence[str], wanted: Named | None) -> FormSeen | None:
-    """Several classes in a row, the best first, or a class with its confidence."""
+    """The form for several classes in a row, the best first, or for a class with its confidence; None for others."""
     takes, rows = wanted.takes if wanted else None, [value.split() for value in values if value]
     most = max(map(len, rows), default=0)
     with_number = all(len(row) == 2 and re.fullmatch(r"[01]?\.\d+|[01]", row[1]) for row in rows)
@@ -259,7 +258,7 @@ def _ranked(values: pd.Series[str], classes: Sequence[str], wanted: Named | None
 
 
 def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> FormSeen:
-    """The class is the one that the column is named after, else the one that stands for a yes, which comes last."""
+    """A form for the class that the column is named after, else for the last class, which usually means yes."""
     after = [label for label in classes if label.lower() in re.split(r"[^a-z0-9]+", column.lower())]
     label = after[0] if len(after) == 1 else classes[-1]
     clear = len(after) == 1 or set(classes) == {"0", "1"}
@@ -271,7 +270,7 @@ def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Findi
     target, named = labels.source.target, metric_of(look.metric)
     fitting = named and for_target(named, target, len(labels.classes))
     if fitting and fitting.takes == form.takes:
-        # Kaggle's name doesn't tell the classes' weights, and not always beta.
+        # Kaggle's name doesn't give the classes' weights, nor always beta.
         alike = ", with the same weight for each class" if fitting.name == "weighted_log_loss" else ""
         alike = ", with a beta of 2" if fitting.name == "mean_f2" and "2" not in look.metric else alike
         text = f"{fitting.name}, which Kaggle calls {look.metric!r}{alike}"
@@ -291,7 +290,7 @@ def _guessed_metric(labels: Found, form: SubmissionForm, look: Look) -> str:
             return "log_loss"
         return "log_loss" if labels.source.target in ("single", "shares") else "mean_columnwise_roc_auc"
     numbers = all(label.isdecimal() for label in labels.classes) and len(labels.classes) > 2
-    # Numbers that a file gives names to are no grades.
+    # Numbers that have names in a file are no grades.
     names = any(re.search(NAMES_OF_NUMBERS, path.lower()) for path in look.files)
     graded = re.search(GRADES, f"{labels.column} {look.title}".lower())
     return "quadratic_kappa" if numbers and not names and graded else "accuracy"

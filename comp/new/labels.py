@@ -1,4 +1,4 @@
-"""The label source that fits a competition's files: in a table, in folders of classes, or in the names of images."""
+"""Find the label source that fits a competition's files: a table, class folders, or the names of images."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from comp.new.tables import Found, LabelTable, joined, of_parts, validating, wit
 GROUP_NAMES = (
     rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
     r"|video|(?<!age)(?<!age[_ -])group"
-    # Other words than these after them tell something of one: a batch_size, a specimen_type.
+    # Followed by any other word, it is a property of a group: batch_size, specimen_type.
     r"|(?:experiment|specimen|donor|batch)(?:[_ -]?(?:id|uid|no|nr|num|number|name|code|key|index))?$)"
 )
-# Where groups are parts of larger ones, so many of these make five folds.
+# Where groups are parts of larger groups, the larger ones are taken if there are this many: enough for five folds.
 ENOUGH_GROUPS = 10
-# Of one body by name: 10_left and 10_right.
+# Names of two images of one body: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
-# Numbers that a file has by itself, and nobody wrote down to be predicted.
+# Properties of image files, which nobody wants predicted.
 MEASURED = r"(?i)(?:(?:image|img|file)[\W_]?)?(?:width|height|w|h|size|bytes|channels|aspect[\W_]?ratio)"
 TRIED = 200  # values of a column that tell whether it names images
 
 
 def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
-    """The label source with the most to say for it. Raises DataError where there is none."""
+    """The likeliest label source. Raises DataError where there is none."""
     others = (path for path, table in look.tables.items() if is_sample(path) and list(table) == list(sample.table))
     samples = {sample.path, *others}
     tables = {path: table for path, table in look.tables.items() if path not in samples and len(table)}
@@ -61,14 +61,14 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
             best = max(in_tables, key=attrgetter("sure"), default=None)
     of_folders = list(in_folders(look, asked, sample))
     if best is not None:
-        # A CSV that tells no more than the folders do is one file more to go wrong.
+        # A CSV that says no more than the class folders is only one more file that may be wrong.
         source = best.source
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
         if isinstance(source, CsvNumbers) and not best.known and not sample.columns and of_folders:
             needless = all(re.fullmatch(MEASURED, column) for column in source.values)
-            doubt = f"whether they are to be predicted, and not the folders: {of_folders[0].seen}"
+            doubt = f"whether to predict these numbers and not the folders: {of_folders[0].seen}"
             best = replace(best, doubts=(*best.doubts, doubt))
-        # What is answered with folders' names has them for classes.
+        # Where the sample submission answers with folders' names, the folders are the classes.
         told = not best.known and any(found.known for found in of_folders)
         if not (needless and of_folders) and not told:
             others = (path for path in tables if path != getattr(asked.source, "csv", "") and not is_sample(path))
@@ -91,13 +91,13 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
 
 
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
-    """The nearest miss: a value of a table beside the name of an image, where there are both."""
+    """The error message, with the nearest miss: a table's value that almost names an image."""
     lost = f"The labels can't be found{look.said_aside}"
     function = "a LabelFunction: docs/bring-your-own.md"
     left = [path for path in look.images if path not in asked.images]
     if not left:
         return (
-            f"{lost}: all images are those that the sample submission asks for; put the labelled ones beside them, "
+            f"{lost}: all images are test images of the sample submission; put the labelled ones beside them, "
             "with a CSV that names them or in a folder for each class."
         )
     names = Names(left, roots=(PurePosixPath(),))
@@ -108,30 +108,30 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
                 others = ", ".join(repr(other) for other in table.columns if other not in (column, ""))
                 if table[column].is_unique:
                     return (
-                        f"{lost}: {path} names the images in {column!r}, but beside it has {others or 'no column'}, "
-                        f"with no labels; put them beside the names, or join the tables in {function}."
+                        f"{lost}: {path} names the images in {column!r}, but its other columns ({others or 'none'}) "
+                        f"have no labels; add a column of labels, or join the tables in {function}."
                     )
                 return (
-                    f"{lost}: {path} has several rows of an image that it names in {column!r}, and beside it {others}; "
+                    f"{lost}: {path} has several rows for an image named in {column!r}, with {others} beside it; "
                     f"make it one row for each image, with a column for each number or class, or read it in {function}."
                 )
     columns = [(path, table[column]) for path, table in tables.items() for column in table.columns]
-    # Else a column that tells its rows apart was meant to, like one that counts them.
+    # Without a near miss, a column of unique values was probably meant to name the images.
     like = next((one for one in columns if one[1].iloc[0] and names.nearest(one[1].iloc[0])), None)
     if missed := like or next((one for one in columns if one[1].is_unique), None):
         path, values = missed
         return (
             f"{lost}: {path} has {values.iloc[0]!r} in {values.name!r}"
-            f"{names.instead_of(values.iloc[0])}; let the column have the images' names, or name them in {function}."
+            f"{names.instead_of(values.iloc[0])}; put the images' names into the column, or name them in {function}."
         )
     return (
-        f"{lost}: no table names an image like {left[0]}, it lies in no class folder, and its name "
+        f"{lost}: no table names images like {left[0]}, it is in no class folder, and its name "
         "has no class; put each class in a folder of its own, like train/cat and train/dog."
     )
 
 
 def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """Images right in one folder, or in folders that lie together."""
+    """Images directly in one folder, or in sibling folders."""
     rows = table.rows
     values = {column: set(rows[column]) for column in rows.columns}
     fits = [
@@ -141,7 +141,8 @@ def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) 
     ]
     most = max((len(named.images) for *_, named in fits), default=0)
     for place, folders, column, named in fits:
-        # Of thousands of folders each may be named as a whole, and all of them together. Half are one of two columns'.
+        # With thousands of folders, a table may name each of them in full, so only fits near the largest count. A share
+        # of a half means that another column names the other half.
         if named.share <= 0.5 or len(named.images) * 2 < most:
             continue
         placed = place if len(folders) == 1 else _placed_by(rows, column, place, folders, named)
@@ -149,12 +150,12 @@ def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) 
         if placed is not None and labels is not None:
             known = {name.removesuffix(named.suffix) for name in named.images}
             found = _from_table(table, column, placed, named, known, labels, asked)
-            # A table may name the images of a folder or of all beside it: the more images, the more that says.
+            # Where a table fits one folder and also all its siblings, the fit with more images wins.
             yield replace(found, sure=found.sure + len(named.images) / len(look.images))
 
 
 def _in_tree(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """Images in folders below one, or called otherwise than their files."""
+    """Images anywhere below a folder, also by names that differ from their files'."""
     for place in sorted(look.largest_folders, key=lambda place: -len(PurePosixPath(place).parts)):
         if len(look.images_below[place]) * 2 < len(table.rows):
             continue
@@ -173,7 +174,6 @@ def _in_tree(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
 
 
 def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """Several images for each row."""
     left = [image for image in look.images if image not in asked.images]
     for column in table.rows.columns:
         if table.rows[column].is_unique:
@@ -184,7 +184,6 @@ def _several(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -
 
 
 def _by_template(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """Images that several columns name together."""
     left = [image for image in look.images if image not in asked.images]
     if (found := by_template(left, table.rows)) is not None:
         template, named = found
@@ -201,19 +200,19 @@ def _of_several(
     if labels is not None:
         images = tuple(image for images in found.images.values() for image in images)
         named = Fit(len(images) / len(left), found.suffix, images)
-        # The others of the competition's images may lie elsewhere.
+        # Only the images of this folder count: the competition's other images may be elsewhere.
         there = sum(found.folder == "." or image.startswith(f"{found.folder}/") for image in left)
         yield _from_table(table, column, found.folder, named, set(found.images), labels, asked, there=there)
 
 
 def _shares(place: str, asked: Asked) -> bool:
-    """Whether images to predict lie in a folder, or below it."""
+    """Whether test images are in a folder or below it."""
     start = "" if place == "." else f"{place.partition('{')[0].rstrip('/')}/"
     return any(image.startswith(start) for image in asked.images)
 
 
 def _places(look: Look, asked: Asked) -> Iterator[tuple[str, list[ImageFolder]]]:
-    """Each folder of images that could be trained on, and the folders that lie together in another."""
+    """Each folder with possible training images, and each parent with its sibling folders."""
     together = defaultdict(list)
     for whole in look.image_folders:
         names = tuple(name for name in whole.names if str(PurePosixPath(whole.path, name)) not in asked.images)
@@ -226,7 +225,7 @@ def _places(look: Look, asked: Asked) -> Iterator[tuple[str, list[ImageFolder]]]
 
 
 def _placed_by(table: pd.DataFrame, column: str, parent: str, folders: Sequence[ImageFolder], named: Fit) -> str | None:
-    """The parent with ``{column}`` for the column that says in which of its folders an image lies."""
+    """The parent with ``{column}`` for the column that names each image's folder; None where there is none."""
     lies_in = {name: folder.own_name for folder in folders for name in folder.names}
     values = table[column] + named.suffix
     there = values.isin(lies_in)
@@ -248,7 +247,7 @@ def _from_table(
     *,
     there: int | None = None,
 ) -> Found:
-    """known: the values that name an image. there: how many the folder has, where the share is not of those alone."""
+    """known: the values that name an image. there: the number of images that ``named.share`` is not a share of."""
     rows, path = table.rows, table.path
     called = rows[image]
     lacking = ~(called.isin(known) | called.isin([f"{name}{named.suffix}" for name in known]))
@@ -276,8 +275,8 @@ def _from_table(
         said = f"numbers in {first_few(map(repr, labels.columns))}"
     elif not column:
         source = CsvColumns(path, labels=labels.columns, target=labels.target, **rest)
-        ones = {"single": "just one of them 1 in a row", "multi": "any number of them 1 in a row"}
-        how = ones.get(labels.target, "fractions that tell how much")
+        ones = {"single": "exactly one of them 1 in each row", "multi": "any number of them 1 in a row"}
+        how = ones.get(labels.target, "with fractions")
         said = f"a column for each of {len(labels.columns)} classes, {how}"
     else:
         source = CsvLabels(path, label=column, separator=labels.separator, **rest)
@@ -289,7 +288,7 @@ def _from_table(
         some = f"{lacking.sum()} of {len(rows)} rows of {path}"
         doubts.append(f"{some} have no label or no image, the first {called[lacking].iloc[0]!r}, and are left out")
     if asked.key is not None and answer is None and len(asked.images) > asked.answered and "*" not in named.suffix:
-        doubts.append(f"an answer in {asked.key!r} combines several images, but each validates by itself")
+        doubts.append(f"an answer in {asked.key!r} combines several images, but each image validates by itself")
     if table.parts is not None:
         validate = f", those with {table.parts.valid!r} validate" if table.parts.valid else ""
         doubts.append(f"rows with {table.parts.train!r} in {table.parts.column!r} are trained on{validate}")
@@ -311,7 +310,7 @@ def _from_table(
 
 
 def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:
-    """The column, or columns, that say which images are predicted together, where each such answer has one label."""
+    """The column or template of each image's answer, where an answer combines several images, all with one label."""
     key = asked.key
     if key is None or key == image or "*" in named.suffix:
         return None
@@ -324,7 +323,7 @@ def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: 
 
 
 def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
-    """The column that says which images belong together: those of one patient, not only of one of its series."""
+    """The column that says which images belong together: the patient's rather than the series', if both are there."""
     counts: dict[str, int] = {}
     for column in table.columns:
         values = table[column]
@@ -341,14 +340,13 @@ def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
 
 
 def _body(called: pd.Series[str]) -> str | None:
-    """A pattern of the images' names, where most are the left or the right of one body."""
+    """The pattern of left and right in the images' names, where most bodies have both."""
     bodies = called.str.extract(whole_names(SIDES), expand=False) if len(called) else called
     paired = bodies.dropna()
     return SIDES if len(paired) == len(called) > 0 and paired.duplicated(keep=False).mean() > 0.5 else None
 
 
 def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """Images and their categories in COCO's JSON."""
     for path, said in look.annotations.items():
         found = in_json(look, path, [said.files.get(image, image) for image in said.categories])
         if not said.categories or found is None or asked.images.intersection(found[1]):
@@ -370,7 +368,7 @@ def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
 
 
 def _in_names(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
-    """Classes at the beginning or the end of the images' names; numbers only if the sample submission has them."""
+    """Classes at the start or the end of the images' names; numbers only if the sample submission has them."""
     for folder in (folder for folder in look.image_folders if folder != asked.folder):
         stems = [PurePosixPath(name).stem for name in folder.names]
         suffixes = {PurePosixPath(name).suffix for name in folder.names}

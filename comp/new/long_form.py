@@ -1,4 +1,4 @@
-"""Tables in long form, with a row for each image and class, or number, made wide: a row for each image."""
+"""Turn tables in long form, with a row for each image and class or number, into wide ones with a row per image."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ MOST_CLASSES = 200
 
 @dataclass(frozen=True)
 class LongForm:
-    """How rows are named after image and class, the classes, and of the tables that have such rows the values' column.
+    """The long form of a competition's tables.
 
-    tables: by their paths. unread: of each the other columns.
+    row: the pattern of rows' names, with {id} and {class}. tables: the column with the values, by the table's path.
+    unread: the other columns, by the table's path.
     """
 
     row: str
@@ -31,7 +32,7 @@ class LongForm:
     unread: dict[str, list[str]] = field(default_factory=dict)
 
     def source(self, found: LabelSource) -> LabelSource:
-        """What reads the labels that were found in tables made wide."""
+        """The source that reads the labels from the long table, where they were found in a widened one."""
         if not isinstance(found, LongRows) or found.csv not in self.tables:
             return found
         long = replace(found, row=self.row, value=self.tables[found.csv])
@@ -39,7 +40,7 @@ class LongForm:
 
 
 def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongForm | None]:
-    """Files and sample submission with wide tables, where its ids name each image with each of the labels' classes."""
+    """The look and the sample submission with wide tables, where the ids combine each image with each class."""
     if len(sample.columns) != 1 or not look.image_names.isdisjoint(sample.ids):
         return look, sample, None
     for long in _ways(sample.ids):
@@ -64,7 +65,7 @@ def made_wide(look: Look, sample: SampleTable) -> tuple[Look, SampleTable, LongF
 
 
 def _ways(ids: pd.Series[str]) -> Iterator[LongForm]:
-    """How each id can be an image and a class, each with each: at one of its marks, from the right or the left."""
+    """The ways to split all ids into image and class, every image with every class, at one of their separators."""
     for mark in ("__", "_", "-", ".", " "):
         pieces = ids.str.split(mark)
         for place in (-1, 1, -2, 2, -3, 3):
@@ -77,7 +78,7 @@ def _ways(ids: pd.Series[str]) -> Iterator[LongForm]:
 
 
 def _value_of(table: pd.DataFrame, sample: SampleTable, long: LongForm) -> str | None:
-    """The column of the values, called as in the sample submission or alone, where the ids have these classes."""
+    """The column of values in a long table: the sample submission's, or the only one; None for other tables."""
     endings = tuple(long.row.replace("{id}", "").replace("{class}", name) for name in long.classes)
     if sample.id not in table or not table[sample.id].str.endswith(endings).all():
         return None

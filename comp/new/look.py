@@ -1,4 +1,4 @@
-"""A look at a competition's files: names, small tables and one image's size; from here, or from afar by `at_kaggle`."""
+"""Look at a competition's files on disk: names, tables and an image's size; `at_kaggle` looks at them remotely."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ from comp.kaggle.client import CompetitionFacts
 from comp.new.viewpoints import have_up
 
 LARGEST_TABLE = 1 << 30  # bytes
-# A table of so many columns has a pixel in each; of so many numbers in a cell each is one.
+# A table of at least WIDE columns has a pixel in each, and MOST_OF_WIDE of its rows are read; a cell of at least
+# FEWEST_PIXELS numbers has a pixel in each number.
 WIDE, MOST_OF_WIDE, FEWEST_PIXELS = 200, 1000, 16
-CELLS = 1 << 21  # of a table, that are text at the same time
+CELLS = 1 << 21  # cells of a table that are read at a time, as text
 ORDER = ("red", "green", "blue", "yellow", "nir", "infrared")
 CHANNEL = re.compile(rf"[_-](({'|'.join(ORDER)})|(?:w|ch|channel|band)_?(\d+))\.\w+$", re.IGNORECASE)
 ALL_SUFFIXES = IMAGE_SUFFIXES | READ_BY.keys()
 MOST_TRIED = 50  # folders that a table may name the images of
-# Where a word of a name begins, and names of what is to be predicted: not ``contest``.
+# The start of a word in a name, and the names of test folders and tables: not ``contest``.
 WORD = r"(?:(?<![a-zA-Z])|(?<=[a-z])(?=[A-Z])|(?=[A-Z][a-z]))"
 IS_TEST = re.compile(rf"{WORD}(?i:test)")
-MOST_OPENED = 20  # images, of which one that isn't broken tells the size
+MOST_OPENED = 20  # images that are opened until one of them can be read
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The images right in a folder, or some of them: ``path`` is "." for the top one, ``names`` are their files'."""
+    """The images directly in a folder, or some of them; ``path`` is "." for the top folder."""
 
     path: str
     names: tuple[str, ...]
@@ -58,11 +59,11 @@ class ImageFolder:
 
 @dataclass(frozen=True)
 class Look:
-    """A competition's files, as they lie once everything is unpacked in one folder.
+    """A competition's files, as they are once everything is unpacked in one folder.
 
-    files: paths with ``/``; of a large folder maybe only some. folders: all folders, also those not looked into.
+    files: paths with ``/``; maybe only some of a large folder's. folders: all folders, also those not looked into.
     whole: no file is left out. tables: the CSVs, all trimmed text, by path. pixels: width and height of an image.
-    annotations: what the JSONs of images and categories say, by path. aside: why tables were not looked at, by path.
+    annotations: the content of COCO's JSONs, by path. aside: the reasons why tables were not looked at, by path.
     title, metric, description: in Kaggle's words; empty if unknown. only_notebooks: nothing can be uploaded.
     has_up: whether the images may have an up, as far as is known.
     """
@@ -82,20 +83,20 @@ class Look:
 
     @cached_property
     def channels(self) -> list[str]:
-        """The endings of files that hold a channel each of the same images, red first; empty where images are whole."""
+        """The endings of files that hold one channel of an image each, red first; empty where images are whole."""
         found = Counter(match[0] for path in filter(is_image, self.files) if (match := CHANNEL.search(path)))
         whole = len(found) > 1 and len(set(found.values())) == 1
         return sorted(found, key=_place_of_channel) if whole else []
 
     @cached_property
     def images(self) -> list[str]:
-        """The paths of all images; where channels have files of their own, of the first."""
+        """The paths of all images; where each channel has its own file, the first channel's."""
         first = self.channels[0] if self.channels else ""
         return [path for path in self.files if is_image(path) and path.endswith(first)]
 
     @cached_property
     def image_folders(self) -> list[ImageFolder]:
-        """Every folder with images in it, in the order of their paths."""
+        """All folders with images directly in them, sorted by path."""
         names = defaultdict(list)
         for path in self.images:
             folder, _, name = path.rpartition("/")
@@ -127,7 +128,7 @@ class Look:
 
     @property
     def said_aside(self) -> str:
-        """Which tables were not looked at, and why, in brackets; empty where all were."""
+        """The tables that were not looked at, and why, in brackets; empty where there are none."""
         return f" ({'; '.join(f'{path} {why}' for path, why in self.aside.items())})" if self.aside else ""
 
     @cached_property
@@ -137,7 +138,7 @@ class Look:
         return [] if self.whole else sorted(set(self.folders) - opened)
 
     def folders_in(self, parent: str) -> list[str]:
-        """The names of all folders right in one."""
+        """The names of the folders directly in ``parent``."""
         found = (PurePosixPath(folder) for folder in {*self.folders, *map(posixpath.dirname, self.files)} - {""})
         return sorted(path.name for path in found if str(path.parent) == parent and path.name[0] != ".")
 
@@ -148,7 +149,7 @@ def _place_of_channel(ending: str) -> int:
 
 
 def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
-    """What there is on disk, unpacked, without what an earlier declaration had prepared."""
+    """Look at an unpacked folder on disk, ignoring images that an earlier declaration prepared."""
     files, folders = [], []
     for base, inside, names in walked(folder):
         place = Path(base).relative_to(folder)
@@ -166,7 +167,7 @@ def look_at_folder(folder: Path, facts: CompetitionFacts | None = None) -> Look:
 
 
 def pixels_of(image: Path) -> tuple[int, int] | None:
-    """Width and height, if it is an image that can be opened."""
+    """Width and height; None if the image can't be opened."""
     try:
         with Image.open(image) as opened:
             return opened.size
@@ -180,17 +181,17 @@ def is_image(path: str) -> bool:
 
 @dataclass
 class Told:
-    """What tables and JSONs tell, as a look has it."""
+    """The contents of tables and JSONs, as in `Look`."""
 
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     annotations: dict[str, Annotated] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, size: int, brought: Callable[[], Path], *, here: bool = False) -> None:
-        """name: of the file. size: in bytes. brought: gives where it is, to be read. here: it is on this machine."""
+        """Read a file. size: in bytes. brought: returns its path, after a download if needed. here: it is local."""
         too_large = f"has {size >> 20:,} MB, too many to be looked at" if size > LARGEST_TABLE else ""
         is_json = name.lower().endswith(".json")
-        # Of a list only the first records are read.
+        # A local JSON list may be of any size: only its first records are read.
         if too_large and not (is_json and here):
             self.aside[name] = too_large
             return
@@ -210,7 +211,7 @@ class Told:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A table, trimmed; of one with a pixel in each column the first rows, and of cells of pixels only the first."""
+    """Read a table, trimmed; only the first rows of a table with a pixel per column, only the first cells of pixels."""
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
@@ -231,9 +232,9 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _of_texts(columns: Iterable[npt.NDArray[Any]], names: Iterable[str]) -> pd.DataFrame:
-    """Columns as text, trimmed; each keeps its kind: a whole number beside fractions gets no point.
+    """A table of trimmed text; whole numbers stay whole, also beside fractions.
 
-    Of tens of thousands of columns pandas makes a table one by one in minutes.
+    Built as one array: column by column pandas takes minutes for tens of thousands of columns.
     """
     values = [np.char.strip(column.astype(str)).astype(object) for column in columns]
     return pd.DataFrame(np.stack(values, axis=1), columns=list(names))
@@ -252,13 +253,13 @@ def _records(path: Path) -> pd.DataFrame | None:
 
 
 def columns_of_pixels(table: pd.DataFrame) -> list[str]:
-    """Those that have the pixels of an image in a cell, as far as the first row tells."""
+    """The columns with all pixels of an image in a cell, judged by the first row."""
     first = table.iloc[0].items() if len(table) else ()
     return [str(name) for name, cell in first if numbers_in(cell) >= FEWEST_PIXELS]
 
 
 def numbers_in(text: str) -> int:
-    """How many numbers a text has, where it has nothing else."""
+    """The number of numbers in a text; 0 where it has anything else."""
     return len(re.findall(r"[^\s,]+", text.strip("[] "))) if re.fullmatch(r"[\[\]\d\s.,eE+-]+", text) else 0
 
 

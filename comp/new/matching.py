@@ -1,4 +1,4 @@
-"""Which images the values of a column name: those to predict, or those of a table."""
+"""Match the values of a column with images: the test images, or the images of a table."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from comp.new.sample import SampleTable
 from comp.new.several import COUNTED, by_template, made_of, several
 
 MOST_FOLDERS = 4
-TRIED = 50  # images of a JSON that tell which folder it means
+TRIED = 50  # names in a JSON that are looked up in a folder before all others are
 
 
 class NoImagesError(DataError):
-    """A competition whose files have no images among them."""
+    """There are no images among a competition's files."""
 
 
 @dataclass(frozen=True)
 class Fit:
     """How a column's values name the images of some folders.
 
-    share: of the images that are named. suffix: what a value lacks to be a file's name; empty where it is one.
-    images: those that are named.
+    share: the share of the images that are named. suffix: what must be added to a value to get the file's name; may be
+    empty. images: the images that are named.
     """
 
     share: float
@@ -44,7 +44,7 @@ class Fit:
 
 
 def fit(names: Sequence[str], values: Collection[str]) -> Fit:
-    """The best of three ways: values are whole names, names without their suffix, or without all that ends alike."""
+    """The best of three ways: values are whole names, names without suffix, or names without their common ending."""
     whole = tuple(name for name in names if name in values)
     stems = tuple(name for name in names if splitext(name)[0] in values)
     named = whole if len(whole) > len(stems) else stems
@@ -56,27 +56,27 @@ def fit(names: Sequence[str], values: Collection[str]) -> Fit:
 
 
 def _common_ending(names: Sequence[str]) -> str:
-    """What all names end in, from a mark on that is no letter or digit: ``_red.png``."""
+    """The ending that all names share, from a character on that is no letter or digit: ``_red.png``."""
     ending = commonprefix([name[::-1] for name in names])[::-1]
     marked = re.search(r"[^a-zA-Z0-9].*\..*", ending)
-    # Images that are counted are several of one: see `several`.
+    # Numbered images are several of one id: see `several`.
     return marked[0] if marked and not COUNTED.fullmatch(marked[0]) else ""
 
 
 def suffix_of(paths: Iterable[str]) -> str:
-    """What all of the images end in, where that is none of the usual suffixes."""
+    """The suffix that all images share, where it is an unusual one; else empty."""
     suffixes = {splitext(path)[1] for path in paths}
     return suffixes.pop() if len(suffixes) == 1 and not {one.lower() for one in suffixes} <= IMAGE_SUFFIXES else ""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """The images to predict, and how the sample submission's ids name them.
+    """The test images, and how the sample submission's ids name them.
 
-    source: declares them. images: their paths. folder: the only one that has them right in it; None for several.
-    shared: the folder has other images as well. seen: where they were found, in words. answered: how many ids have an
-    image. sure: not a guess. made_of: how other columns of the ids' table make them, if they do. missing: ids without
-    an image, where they are few.
+    source: their declaration. images: their paths. folder: the folder that directly has them all; None for several.
+    shared: the folder has other images as well. seen: where they were found, in words. answered: the number of ids with
+    an image. sure: not a guess. made_of: the template by which other columns of the ids' table make the ids, if any.
+    missing: the ids without an image, where they are few.
     """
 
     source: TestImages | CsvImages | CocoImages | HiddenImages
@@ -91,21 +91,20 @@ class Asked:
 
     @property
     def key(self) -> str | None:
-        """The column of a table that has the ids, beside the images' names."""
+        """The column with the ids in the table that names the images."""
         return self.source.answer if isinstance(self.source, CsvImages) else None
 
 
 def find_asked(look: Look, sample: SampleTable) -> Asked:
     """The images that the sample submission's ids name. Raises DataError where there are none.
 
-    They are in one folder, in folders below one, in several, or named in a table or a JSON; those that only notebooks
-    at Kaggle get to see are nowhere.
+    The images may be in one folder, below a folder, in several folders, named in a table or a JSON, or hidden: visible
+    to notebooks at Kaggle only.
     """
-
     must_have_images(look, sample)
     ids = set(sample.ids)
     found = _in_one_folder(look, sample, ids)
-    # A few ids without an image are a mistake of the files, many of the guess.
+    # A few ids without an image are a mistake in the files; many mean that the guess is wrong.
     if found is not None and found.answered >= MOST * len(ids):
         return _incomplete(found, sample)
     for way in (_in_json, _in_table, _several, _below_folders, _by_template, _hidden):
@@ -120,37 +119,37 @@ def find_asked(look: Look, sample: SampleTable) -> Asked:
     asked = sample.ids.iloc[0]
     instead = Names(look.images, roots=()).instead_of(asked)
     raise DataError(
-        f"The sample submission asks for {asked!r}, but no image is called so; there are images in {places}{instead}; "
+        f"The sample submission asks for {asked!r}, but no image has that name; there are images in {places}{instead}; "
         "let a table name the image of each id, or write a TestFunction: docs/bring-your-own.md."
     )
 
 
 def _incomplete(found: Asked, sample: SampleTable) -> Asked:
-    """The same, with ids that have no image said to have none, where they are few."""
+    """The same, declared ``incomplete`` where a few ids have no image."""
     if not isinstance(found.source, TestImages) or not found.missing or found.answered < MOST * len(sample.ids):
         return found
     first = next(one for one in sample.ids if one in found.missing)
     some = f"{len(found.missing)} of {len(sample.ids)} ids have no image, the first {first!r}"
-    seen = f"{found.seen}; {some}, and are given what the training images have on average"
+    seen = f"{found.seen}; {some}, and get the average of the training labels"
     return replace(found, source=replace(found.source, incomplete=True), seen=seen, sure=False)
 
 
 def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
-    """Raise DataError, with what may have them, where there are no images among the files."""
+    """Raise DataError where the files contain no images, with a hint at what may hold them."""
     if look.image_folders:
         return
     for path, table in look.tables.items():
         cells = columns_of_pixels(table)
         if cells and sample is not None:
             raise DataError(
-                f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has those that "
-                f"{sample.path} asks for{look.said_aside}; put them in one with the same columns, or write "
+                f"{path} has the pixels of an image in {cells[0]!r}, but no other table that was read has the test "
+                f"images of {sample.path}{look.said_aside}; put them into a table with the same columns, or write "
                 "the images out as PNG or .npy: docs/bring-your-own.md."
             )
         if cells:
             raise DataError(
-                f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission that asks for "
-                "some; write sample_submission.csv with an id, counted from 1, and any answer for each row to predict."
+                f"{path} has the pixels of an image in {cells[0]!r}, but there is no sample submission; write "
+                "sample_submission.csv with an id, counted from 1, and any answer for each test row."
             )
     raise NoImagesError(
         f"There are no images among the competition's files, which are {kinds_of(look)}; if these hold the images, "
@@ -160,7 +159,7 @@ def must_have_images(look: Look, sample: SampleTable | None = None) -> None:
 
 
 def kinds_of(look: Look) -> str:
-    """How many files there are of each suffix."""
+    """The most frequent suffixes, each with its number of files."""
     counts = Counter(PurePosixPath(path).suffix.lower() or "without a suffix" for path in look.files)
     return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
 
@@ -176,7 +175,7 @@ def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
     if not candidates:
         return None
     folder, named = max(candidates, key=rank)
-    # A few images that nobody asks for don't make it the training images' folder too.
+    # A few images without an id don't make the folder the training images' too.
     shared = named.share < 1 and (len(look.image_folders) == 1 or named.share < MOST)
     some = ", where the labelled ones are too" if shared else ""
     ending = f", without {named.suffix!r}" if named.suffix else ""
@@ -189,7 +188,6 @@ def _in_one_folder(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
 
 
 def _in_json(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Images that a JSON gives the ids."""
     for path, said in look.annotations.items():
         if ids <= set(said.files) and (found := in_json(look, path, [said.files[one] for one in ids])):
             folder, images = found
@@ -199,9 +197,9 @@ def _in_json(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
 
 
 def in_json(look: Look, path: str, names: Sequence[str]) -> tuple[str, list[str]] | None:
-    """The folder that a JSON's names are relative to, and their images; None where some have none."""
+    """The folder that a JSON's names are relative to, and their images; None where a name has no image."""
     there, beside, stem = set(look.images), str(PurePosixPath(path).parent), PurePosixPath(path).stem.lower()
-    # Of folders with images of the same names that whose name the JSON's has.
+    # Where several folders have images of these names, try the one first whose name is in the JSON's.
     for place in sorted(dict.fromkeys((beside, ".", *look.largest_folders)), key=lambda place: not _alike(place, stem)):
         if all(str(PurePosixPath(place, name)) in there for name in names[:TRIED]):
             images = [str(PurePosixPath(place, name)) for name in names]
@@ -213,7 +211,7 @@ def in_json(look: Look, path: str, names: Sequence[str]) -> tuple[str, list[str]
 
 
 def _alike(place: str, stem: str) -> bool:
-    """Whether a word of a file's name is the folder's, or begins it."""
+    """Whether a word of the file's name is the folder's name, or one begins with the other."""
     own = PurePosixPath(place).name.lower()
     return any(
         len(word) > 2 and (own.startswith(word) or word.startswith(own)) for word in re.split(r"[\W_\d]+", stem) if own
@@ -221,25 +219,23 @@ def _alike(place: str, stem: str) -> bool:
 
 
 def _common_folder(paths: Sequence[str]) -> str:
-    """The deepest folder that has all of them in it or below."""
     return commonpath(map(dirname, paths)) or "."
 
 
 def _several(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Several images for each id."""
     found = several(look.images, ids)
     if found is None or len(found.images) < MOST * len(ids):
         return None
     images = frozenset(path for paths in found.images.values() for path in paths)
     below = [path for path in look.images_below[found.folder] if path.endswith(splitext(found.suffix)[1])]
-    seen = f"{sample.path} asks for what is in {found.folder}, each of several images: its id and then {found.suffix}"
+    seen = f"{sample.path} asks for several images per id in {found.folder}, named by the id and then {found.suffix}"
     shared = len(images) < MOST * len(below)
     source, missing = TestImages(found.folder, suffix=found.suffix), ids.difference(found.images)
     return Asked(source, images, None, shared, seen, len(found.images), missing=missing)
 
 
 def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """The folder that a notebook at Kaggle will find the images in, where none of those that are asked for is here."""
+    """The folder in which a notebook at Kaggle will find the test images, where none of them is here."""
     of_test = any(IS_TEST.search(path) for path, _, _ in _naming(look, sample, ids))
     is_there = any(IS_TEST.search(folder.path) for folder in look.image_folders)
     if is_there or not (look.only_notebooks or of_test):
@@ -250,12 +246,12 @@ def _hidden(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
     suffix = Counter(splitext(name)[1] for name in like.names).most_common(1)[0][0]
     whole = all(splitext(one)[1].lower() == suffix.lower() for one in ids)
     source = TestImages(folder, suffix="" if whole else suffix, with_suffix=whole, hidden=True)
-    seen = f"no image that {sample.path} asks for is here; a notebook at Kaggle is expected to find them in {folder}"
+    seen = f"no test image of {sample.path} is here; a notebook at Kaggle is expected to find them in {folder}"
     return Asked(source, frozenset(), None, False, seen, sure=False)
 
 
 def _naming(look: Look, sample: SampleTable, ids: set[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Each table that has the ids: its path, their column, and the rows that have them."""
+    """Each table with the ids: its path, the ids' column, and the rows with these ids."""
     for path, table in look.tables.items():
         for key in table.columns if path != sample.path else ():
             values = table[key]
@@ -264,7 +260,7 @@ def _naming(look: Look, sample: SampleTable, ids: set[str]) -> Iterator[tuple[st
 
 
 def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """All images below a folder, or in several of them: the fewest folders that have the ids."""
+    """Images below the fewest folders that have all ids."""
 
     def rank(place: str) -> tuple[int, int, float, int]:
         found, below = named[place], look.images_below[place]
@@ -273,7 +269,7 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
 
     places = {place for place in look.largest_folders if IS_TEST.search(place)}
     named = {place: _named(look, place, ids) for place in places}
-    # No other folder could go before one called so that has them all.
+    # A folder called "test" that has all ids ranks before any other folder.
     if not any(len(found) == len(ids) for found in named.values()):
         places = set(look.largest_folders)
         named |= {place: _named(look, place, ids) for place in places - named.keys()}
@@ -298,13 +294,12 @@ def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | No
 
 
 def _named(look: Look, place: str, ids: Collection[str]) -> dict[str, str]:
-    """The image below a place of each id that names one."""
+    """The image below ``place`` for each id that names one."""
     names = Names(look.images_below[place], roots=(PurePosixPath(place), PurePosixPath("")))
     return {one: path for one in ids if (path := names.find(one)) is not None}
 
 
 def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Images that a table names beside the ids."""
     for path, key, some in _naming(look, sample, ids):
         rows = some.drop_duplicates()
         columns = [str(name) for name in rows if name != key and not rows.duplicated([key, name]).any()]
@@ -334,7 +329,7 @@ def _in_table(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
 
 
 def _apart(look: Look, columns: Iterable[set[str]]) -> bool:
-    """Whether the values of two columns name images each, and other ones: an id has several images then."""
+    """Whether two columns name different images: then an id has several images."""
     for folder in look.image_folders:
         fits = [(values, set(fit(folder.names, values).images)) for values in columns]
         named = [images for values, images in fits if len(images) == len(values)]
@@ -344,7 +339,6 @@ def _apart(look: Look, columns: Iterable[set[str]]) -> bool:
 
 
 def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Images that several columns of a table name together, beside the ids."""
     for path, key, rows in _naming(look, sample, ids):
         template, named = by_template(look.images, rows) or ("", None)
         if named is not None and len(named.images) == len(rows):
@@ -356,7 +350,7 @@ def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None
 
 
 def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> bool:
-    """Whether a table seems to name images to train on: numbers that are no names, but like those of some."""
+    """Whether the values seem to match labelled images, maybe by accident, as numbers may that are no names."""
     if IS_TEST.search(place):
         return False
     others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)
@@ -364,6 +358,6 @@ def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> boo
 
 
 def _by_column(rows: pd.DataFrame, folder: ImageFolder) -> str:
-    """The folder, or its parent with ``{column}`` where a column has its name: other rows may lie beside it."""
+    """The folder, or its parent with ``{column}`` where a column has its name: other rows may be in sibling folders."""
     alike = [column for column in rows.columns if (rows[column] == folder.own_name).all()]
     return str(PurePosixPath(folder.parent) / f"{{{alike[0]}}}") if alike else folder.path

@@ -1,4 +1,4 @@
-"""Kaggle's names of metrics and ours: whole names only, since half a name is another metric."""
+"""Translate Kaggle's names of metrics into ours: whole names only, since part of a name may be another metric."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from comp.declare.metrics import METRICS, Kind, Target
 
-# Kaggle's names as `_plain` writes them, and ours. {m}: "mean", "macro" and the like in front of a metric of columns.
+# Patterns of Kaggle's names, as `_plain` writes them, and our names.
 COLUMNWISE = r"(?:mean |average |macro |macro averaged )?(?:column ?wise |per class |label )?"
 AREA = r"(?:area under (?:receiver operating characteristic|roc)(?: curve)?|(?:roc )?auc(?: roc)?|auroc)"
 LOG_LOSS = r"(?:log ?loss|logarithmic loss|cross ?entropy(?: loss)?)"
@@ -44,12 +44,12 @@ NAMES: tuple[tuple[str, str], ...] = (
     (r"matthews correlation coefficient|mcc", "mcc"),
     (r"global average precision(?: at \d+)?|gap(?: (?:at )?\d+)?", "gap"),
 )
-# What one of two classes, the yes, is asked for.
+# Metrics of one of two classes, the positive one.
 OF_YES = ("f1", "pf1", "pauc")
 
 
 class Named(NamedTuple):
-    """One of our metrics, and how many classes a ranking has; 0 where Kaggle doesn't say."""
+    """One of our metrics, and the number of classes in a ranking; 0 where Kaggle doesn't say."""
 
     name: str
     k: int = 0
@@ -60,9 +60,9 @@ class Named(NamedTuple):
 
 
 def metric_of(kaggles: str) -> Named | None:
-    """Our metric for the whole of what Kaggle calls it; None where a word of it isn't explained.
+    """Our metric for Kaggle's whole name; None where a word of the name is unknown.
 
-    Brackets are words of the name, ``F1-Score (Macro)``, unless they only say it once more, ``Area Under Curve (AUC)``.
+    Brackets belong to the name, ``F1-Score (Macro)``, unless they only repeat it, ``Area Under Curve (AUC)``.
     """
     outside, inside = re.sub(r"\([^()]*\)", " ", kaggles), " ".join(re.findall(r"\(([^()]*)\)", kaggles))
     whole = _named(re.sub("[()]", " ", kaggles))
@@ -81,14 +81,14 @@ def _named(text: str) -> Named | None:
 
 
 def for_target(named: Named, target: Target, classes: int = 2) -> Named | None:
-    """The metric as it is for such targets, of so many classes; None where it has none."""
+    """The variant of the metric for a target and a number of classes; None where there is none."""
     if target == "single" and classes > 2 and named.name in OF_YES:
         return None
     if target == "multi" and named.name == "roc_auc":
         return Named("mean_columnwise_roc_auc")
     if target == "multi" and named.name == "macro_f1":
         return Named("macro_f1_of_tags")
-    # With one class in each row, the F of rows or of all answers is the share of right ones.
+    # With one class per row, a sample-averaged or micro-averaged F is the accuracy.
     if target == "single" and named.name in ("mean_f1", "mean_f2", "mean_f05", "micro_f1"):
         return Named("accuracy")
     if target == "multi" and named.name == "f1":
@@ -97,12 +97,12 @@ def for_target(named: Named, target: Target, classes: int = 2) -> Named | None:
 
 
 def for_one_class(named: Named) -> bool:
-    """Whether it is for one class an image; an F1 of classes may be meant for tags."""
+    """Whether the metric implies one class per image; F1 doesn't, as it may be meant for tags."""
     return named.takes in ("classes", "ranking", "confidence") and named.name not in ("f1", "macro_f1")
 
 
 def _plain(name: str) -> str:
-    """Small letters and digits with single spaces."""
+    """The name in lower-case words and digits, with single spaces, without "the" and "of"."""
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
     words = re.sub(r"[^a-z0-9]+", " ", name.lower().replace("@", " at ").replace("β", " beta ")).split()
     return " ".join(word for word in words if word not in ("the", "of"))

@@ -1,4 +1,4 @@
-"""Images of one's own, without a sample submission: one is written; where none are to predict a share is hidden."""
+"""The user's own images: a sample submission is written, and without test images some labelled ones are hidden."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from comp.new.tables import Found
 
 
 def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleTable]:
-    """What to prepare, labels, images to predict and the sample submission that will be there.
+    """The preparation, the labels, the test images, and the sample submission that will be written.
 
-    Raises DataError where there are no labels, or none that can be hidden.
+    Raises DataError where there are no images or no labels.
     """
     metric = metric_of(look.metric)
     path = f"{PREPARED}/{SAMPLE}"
@@ -41,8 +41,8 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
     kept = [f"one {source.group!r}"] if getattr(source, "group", None) else []
     kept += [f"one {source.image!r}"] if "*" in getattr(source, "suffix", "") else []
     whole = f", those of {' and those of '.join(kept)} together" if kept else ""
-    hidden = f"{hiding.share:.0%} of the labelled are hidden{whole}"
-    seen = f"there are none, so {hidden}, and graded by: make {{name}}-submit"
+    hidden = f"{hiding.share:.0%} of the labelled images are hidden{whole}"
+    seen = f"there are no test images, so {hidden}, and graded by: make {{name}}-submit"
     asked = Asked(HiddenImages(labelled), frozenset(), None, False, seen, sure=False)
     return hiding, replace(labels, source=KnownLabels(labelled)), asked, sample
 
@@ -58,7 +58,7 @@ def _labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
 
 
 def _test_folder(look: Look) -> str | None:
-    """The topmost folder of images to predict."""
+    """The topmost folder of test images."""
     called = {
         str(parent)
         for folder in look.image_folders

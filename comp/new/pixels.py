@@ -1,4 +1,4 @@
-"""Images that are rows of tables, a pixel in each column or all in one, and files that are no ordinary images."""
+"""Recognise images that are rows of a table, with a pixel per column or all in one, and files that aren't ordinary."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from comp.new.tables import Found, parts_of
 
 @dataclass(frozen=True)
 class _Pair:
-    """The rows to train on and those to predict: tables with the same columns of pixels, or parts of one.
+    """The training and test rows: tables with the same columns of pixels, or parts of one table.
 
-    where: the column and the values of each part. cells: whether a cell has all pixels of a channel.
+    where: the column and the values that select each part. cells: whether a cell has all pixels of a channel.
     """
 
     train: str
@@ -38,10 +38,10 @@ class _Pair:
 
 
 def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Found, Asked, str, int] | None:
-    """What to prepare of rows that are images, their labels, those to predict, how they are read, and their side.
+    """The preparation, labels, test images, reader and side in pixels for images that are rows; None without any.
 
-    None where there are none. Images to predict that no column names are numbered in the order of their rows.
-    Raises DataError where they have no column of classes, or the sample submission's ids are others.
+    Test images that no column names are numbered in the order of their rows. Raises DataError where there is no single
+    column of classes, or where the test rows don't match the sample submission's ids.
     """
     tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
     pairs = sorted(_pairs(tables, sample), key=lambda pair: ("train" not in pair.train.lower(), pair.train))
@@ -53,8 +53,8 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
     if len(pair.labels) != 1 or sample.takes == "numbers":
         others = ", ".join(map(repr, pair.labels[:5])) or "nothing"
         raise DataError(
-            f"{seen}, and beside them {others}, which is no single column of classes; write the images out and read "
-            "the labels with LabelFunction: docs/bring-your-own.md."
+            f"{seen}, and beside them {others}, not one column of classes; write the images out and read the labels "
+            "with LabelFunction: docs/bring-your-own.md."
         )
     label = pair.labels[0]
     able = [str(name) for name in test if name not in pair.pixels and test[name].is_unique and set(test[name]) <= ids]
@@ -64,13 +64,13 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
         if not numbers or numbers != list(range(numbers[0], numbers[0] + len(sample.ids))):
             raise DataError(
                 f"{seen}, but no column of {pair.test} has the ids of {sample.path}, like {sample.ids.iloc[0]!r}; add "
-                "one that has them."
+                "a column with the ids."
             )
         first = numbers[0]
     columns = list(pair.pixels) if pair.cells else []
     unused = () if pair.cells else [name for name in train if name not in (*pair.pixels, label, image)]
     if unused:
-        raise DataError(f"{seen}, and {unused[0]!r} beside them, which is no pixel; leave it out of {pair.train}.")
+        raise DataError(f"{seen}, but its column {unused[0]!r} is not a pixel; remove it from {pair.train}.")
     made = [
         PixelTable(
             table=pair.train,
@@ -98,7 +98,7 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
         column=label,
     )
     source = TestImages("prepared/test", suffix=suffix)
-    asked = Asked(source, frozenset(), None, False, f"{pair.test} has the images to predict")
+    asked = Asked(source, frozenset(), None, False, f"{pair.test} has the test images")
     count = numbers_in(train[columns[0]].iloc[0]) if columns else len(pair.pixels)
     return made, labels, asked, "npy" if suffix else "images", isqrt(count)
 
@@ -108,7 +108,7 @@ def _pairs(tables: dict[str, pd.DataFrame], sample: SampleTable) -> Iterator[_Pa
         others = [str(name) for name in table.columns.difference([*without, sample.id], sort=False)]
         return [name for name in others if name in sample.columns] or others
 
-    # Of tens of thousands of columns one after the other takes minutes, so the first row stands for the others.
+    # Looking through tens of thousands of columns takes minutes, so the first row stands for the others.
     first = {path: table.iloc[0] for path, table in tables.items()}
     cells = {
         path: [str(name) for name, cell in row.items() if _is_image(numbers_in(cell))] for path, row in first.items()
@@ -138,14 +138,14 @@ def _is_image(count: int) -> bool:
 
 
 def _are_bytes(table: pd.DataFrame, columns: Sequence[str]) -> bool:
-    """Whether pixels are what a PNG holds, as far as the first rows tell."""
+    """Whether a PNG can hold the pixels, judged by the first row."""
     values = pd.Series(" ".join(table[name].iloc[0] for name in columns).replace(",", " ").split())
     numbers = pd.to_numeric(values.str.strip("[]"))
     return len(columns) in (1, 3) and bool(((numbers % 1 == 0) & numbers.between(0, 255)).all())
 
 
 def reader_of(look: Look, source: Any) -> str:
-    """How most of the images in a label source's folder, or below it, are read, of those that end as its own do."""
+    """The reader for most images in a label source's folder or below it, among those with the source's suffix."""
     source = getattr(source, "train", source)
     pattern = getattr(source, "pattern", "") or f"{source.folder}/*{getattr(source, 'suffix', '')}"
     place, ending = re.split(r"[{*]", pattern)[0].rpartition("/")[0] or ".", splitext(pattern)[1].lower()

@@ -1,4 +1,4 @@
-"""The recipes that a new competition starts from, by its images: their size, their number, what they look like."""
+"""The recipes that a new competition starts with, chosen by the size, number and look of its images."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from comp.declare.recipe import Ensemble, Recipe, Stage
 SMALL_BACKBONE = "mobilenetv2_100.ra_in1k"
 OTHER_BACKBONE = "tf_efficientnet_lite2.in1k"
 BACKBONE = "resnet34.a1_in1k"
-# The size that backbones are usually trained at, and the smallest of their sizes that leaves them something to look at.
+# The size in pixels that backbones are usually trained at, and the smallest size at which they still work.
 USUAL_SIZE = 224
 SMALLEST_SIZE = 96
-# Of more, an epoch shows so many that half as many epochs do.
+# With more images, half as many epochs are enough.
 MANY_IMAGES = 5_000
-# What a head on frozen features leaves of the loss of guessing: 4 to 6 % where training the backbone made it worse
-# (photos of cats and dogs, of breeds), 16 % and more where it gained (scenes from above; satellite chips, 50 %).
+# The loss of a head on frozen features, as a share of the loss of guessing: 4 to 6 % where training the backbone made
+# it worse (photos of cats and dogs, of breeds), 16 % and more where it helped (aerial scenes; satellite chips, 50 %).
 NEEDED_ABOVE = 0.1
-# Of the late layers, whatever the layer-LR ratio: tried with 10 on clothes and with 3 on satellite chips.
+# The late layers' learning rate at any layer-LR ratio: tried with 10 on clothes and with 3 on satellite chips.
 LATE_RATE = 1e-4
 
-# What a new declaration says above each.
+# The comment above each recipe in a new declaration.
 WHAT_IT_DOES = {
     "quick": "A head on frozen features; where that is not enough (`needed_above`), the late half of the backbone too.",
-    "cycles": "A head, and the late half in three cycles, whose ends are averaged.",
-    "standard": "On a GPU a head, then all layers in three cycles; without one, `cycles` in its place.",
-    "strong": "Each member with each backbone in five folds, blended; with --time 30m as many of them as fit.",
+    "cycles": "A head, then the late half of the backbone in three cycles; the snapshots at their ends are averaged.",
+    "standard": "On a GPU, a head, then all layers in three cycles; without a GPU, `cycles` instead.",
+    "strong": "Each member with each backbone in five folds, blended; with --time 30m, as many of them as fit.",
 }
 
 
 def recipes_for(
     pixels: tuple[int, int] | None, images: int, layer_lr_ratio: float, *, like_photographs: bool
 ) -> tuple[Mapping[str, Recipe | Ensemble], str]:
-    """Quick, standard and strong, and why they are as they are.
+    """The recipes quick, standard and strong, and a line on what they are based on.
 
-    A head on frozen features comes first. Where it leaves too much, as of images unlike the photographs that backbones
-    are pretrained on, the late half of the backbone trains as well.
+    A head on frozen features trains first. If its loss stays too high, as for images unlike the photographs that
+    backbones are pretrained on, the late half of the backbone trains as well.
 
-    pixels: width and height of an image, if one was seen. images: how many there are.
+    pixels: width and height of an image, if one was seen. images: the number of images.
     layer_lr_ratio: the competition's, by which the head's rate is divided for the late layers.
-    like_photographs: whether `standard` takes the larger backbone on a CPU: its features are better, and of photographs
-        they may be enough; of its late half it trains a third of the smaller one's images per second.
+    like_photographs: whether `standard` takes the larger backbone on a CPU: its features are better and may be enough
+        for photographs, but its late half trains a third as many images per second as the smaller backbone's.
     """
     shorter = min(pixels) if pixels else USUAL_SIZE
-    # Twice as large as it is, an image shows no more, but the backbone sees things in the size it knows.
+    # An enlarged image shows no more, but things appear in the size that the backbone knows.
     doubled = max(SMALLEST_SIZE, -(-2 * shorter // 32) * 32)
     size, larger = (doubled, doubled) if doubled < USUAL_SIZE else ("native", "1.15x")
     length = 4 if images > MANY_IMAGES else 8
     head = Stage(size=size, train="head", cached=True, views=2, schedule="lbfgs")
     large_head = Stage(size=larger, train="head", cached=True, views=2, schedule="lbfgs")
-    # No more views than epochs: the early half sees no more images than it would without maps.
+    # As many views as epochs, so the frozen early half sees no more images than without cached features.
     late_half = Stage(
         size=size,
         train=2,

@@ -1,4 +1,4 @@
-"""The sample submission among a competition's files: what it asks for, and whether that can be answered here."""
+"""Find the sample submission among a competition's files, and check that its kind of answer is supported."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from comp.errors import DataError
 from comp.new.look import Look
 from comp.new.metrics import for_one_class, metric_of
 
-# Answers that tell nothing of the labels.
+# Answers that say nothing about the labels.
 TRIVIAL = {"", "0", "1", "0.0", "1.0", "0.5"}
 SAMPLES = "sample|submission|benchmark|example"
-# What a column is called and what is in it, or how a metric is called, where the answers are none of ours.
+# Names and values of columns, and names of metrics, that show an unsupported kind of answer.
 ANYTHING, SEQUENCES = r".*", r"|[\d.,\[\]-]+(\s+[\d.,\[\]-]+)+"
 OTHER_COLUMNS = (
     (r"encoded_?pixels", ANYTHING, "masks"),
@@ -34,10 +34,10 @@ OTHER_METRICS = (
 
 @dataclass(frozen=True)
 class SampleTable:
-    """The sample submission: where it is, and what it asks for.
+    """The sample submission.
 
-    id: the column that has the ids. takes: what the metric compares, where Kaggle names one that is known. one_class:
-    whether that is for one class an image.
+    id: the column with the ids. takes: what the metric compares, where Kaggle names a known one. one_class: whether the
+    metric implies one class per image.
     """
 
     path: str
@@ -52,32 +52,32 @@ class SampleTable:
 
     @property
     def columns(self) -> list[str]:
-        """Those beside the id."""
+        """The columns beside the id."""
         return [column for column in self.table.columns if column != self.id]
 
     @property
     def values(self) -> pd.Series[str]:
-        """Those of the first column beside the id; none where there is no such column."""
+        """The values of the first column beside the id; empty without such a column."""
         return self.table[self.columns[0]] if self.columns else pd.Series([], dtype=str)
 
     @property
     def words(self) -> set[str]:
-        """Its answers, and the words in them, without those that tell nothing."""
+        """The answers and the words in them, without trivial ones."""
         return {part for value in set(self.values) for part in (value, *value.split())} - TRIVIAL
 
 
 def is_sample(path: str) -> bool:
-    """Whether a table is called as sample submissions are, and not as samples to train on."""
+    """Whether a table is named like a sample submission, and not like a sample of training data."""
     name = PurePosixPath(path).name.lower()
     return bool(re.search(SAMPLES, name)) and "train" not in name
 
 
 def find_sample(look: Look) -> SampleTable | None:
-    """The sample submission, if there is a CSV that can be one. Raises DataError where one asks for other things."""
+    """The sample submission, if a CSV can be one. Raises DataError where it asks for unsupported answers."""
 
     def rank(path: str) -> tuple[bool, bool, int, str]:
         name = PurePosixPath(path).name.lower()
-        # The later one of sample_submission.csv and sample_submission_v2.csv.
+        # Prefer sample_submission_v2.csv to sample_submission.csv.
         return "submission" in name, "sample" in name, -len(PurePosixPath(path).parts), path
 
     named = list(filter(is_sample, look.tables))
@@ -95,7 +95,7 @@ def find_sample(look: Look) -> SampleTable | None:
 
 
 def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
-    """Raise DataError where boxes, masks, texts or matching images are asked for."""
+    """Raise DataError where the answers are boxes, masks, texts or matching images."""
     of_column = [
         (f"{path} asks for {what} in {column!r}", what)
         for pattern, values, what in OTHER_COLUMNS
@@ -115,12 +115,12 @@ def _must_be_answers(look: Look, path: str, table: pd.DataFrame) -> None:
         of_column.append((f"{path} answers with images, in {last[0]!r}", "finding images that match"))
     for seen, what in (*of_column, *of_metric):
         raise DataError(
-            f"{seen}, but here classes, tags and numbers of whole images are predicted; take a library for {what}."
+            f"{seen}, but comp predicts classes, tags and numbers of whole images; use a library for {what}."
         )
 
 
 def _id_of(look: Look, table: pd.DataFrame) -> str:
-    """The first column, unless it can't have the ids and another one can."""
+    """The first column, unless it can't hold the ids and another column can."""
     called = look.image_names.union(look.images)
     unique = [str(column) for column in table.columns if table[column].is_unique]
     shares = {column: sum(text in called for text in table[column]) / max(len(table), 1) for column in unique}
@@ -132,10 +132,10 @@ def _id_of(look: Look, table: pd.DataFrame) -> str:
 
 
 def _why_not(table: pd.DataFrame) -> str:
-    """What a CSV lacks to be a sample submission, and what to do."""
+    """The reason why a CSV can't be a sample submission, and what to do."""
     if table.shape[1] > 1:
-        return "has no rows; give it one, with any answer, for each image to predict"
+        return "has no rows; add one, with any answer, for each test image"
     header = table.columns[0]
     mark = next((mark for mark in ";\t|" if mark in header), None)
-    remedy = f"separate its columns by commas, not by {mark!r}" if mark else "give it a second one, of any answers"
+    remedy = f"separate its columns by commas, not by {mark!r}" if mark else "add a second column with any answers"
     return f"has a single column, {header!r}; {remedy}"

@@ -1,4 +1,4 @@
-"""Images that have no name of their own in a table: several of a value, or called by several columns together."""
+"""Match images that a table doesn't name one by one: several per value, or named by several columns together."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from comp.declare.labels.placing import filled
 
 COUNTED = re.compile(r"[^a-zA-Z0-9]\d+\.\w+")
 MARKS = "-_ ."
-# Rows that tell how columns name images together, paths that are held against them, and the longest values.
+# Rows that are tried to find a template, paths times rows at most, and the length of the longest values.
 ROWS_TRIED, PATHS_TRIED, LONGEST = 20, 500_000, 100
 
 
 @dataclass(frozen=True)
 class Several:
-    """Images of values that have several each: their folder, what a value lacks to name them, with a *, and whose."""
+    """Several images per value: their folder, the ``*`` pattern that follows the value, and the images by value."""
 
     folder: str
     suffix: str
@@ -29,7 +29,7 @@ class Several:
 
 
 def several(paths: Iterable[str], values: Collection[str]) -> Several | None:
-    """The images in folders that are called by the values, or whose names begin with them, as most values have some."""
+    """The images in folders named by the values, or with names that begin with them: the way that fits most values."""
     found: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in paths:
         *folders, name = path.split("/")
@@ -49,9 +49,9 @@ def several(paths: Iterable[str], values: Collection[str]) -> Several | None:
 
 
 def by_template(paths: Sequence[str], table: pd.DataFrame) -> tuple[str, Several] | None:
-    """How several columns name images together, like ``{experiment}/Plate{plate}/{well}``, where most rows have some.
+    """The template by which columns name images together, like ``{experiment}/Plate{plate}/{well}``, and the images.
 
-    The places that a few rows' values have in paths tell; what fits most rows is right.
+    A few rows' values are searched in the paths; the template that fits most rows wins. None without one for most rows.
     """
     columns = [
         str(column) for column in table if table[column].str.len().max() < LONGEST and table[column].nunique() > 1
@@ -78,7 +78,7 @@ def by_template(paths: Sequence[str], table: pd.DataFrame) -> tuple[str, Several
 
 
 def made_of(values: pd.Series[str], rows: pd.DataFrame) -> str:
-    """The template, like ``{patient}_{side}``, by which columns of the same rows make the values; empty without one."""
+    """The template, like ``{patient}_{side}``, by which columns of the same rows form the values; empty without one."""
     for value, (_, row) in islice(zip(values, rows.iterrows(), strict=True), ROWS_TRIED):
         template = value
         for column, part in sorted(row.items(), key=lambda one: -len(one[1])):
@@ -90,7 +90,7 @@ def made_of(values: pd.Series[str], rows: pd.DataFrame) -> str:
 
 
 def _token(value: str) -> re.Pattern[str]:
-    """A value where neither its letters nor its digits go on."""
+    """A pattern of the value as a whole word or number."""
     before = r"(?<!\d)" if value[:1].isdigit() else r"(?<![a-zA-Z])"
     after = r"(?!\d)" if value[-1:].isdigit() else r"(?![a-zA-Z])"
     return re.compile(f"(?<!{{){before}{re.escape(value)}{after}")

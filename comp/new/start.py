@@ -1,4 +1,4 @@
-"""Starting a competition: look at its files, infer its declaration, hold it against the files, write it."""
+"""Start a competition: look at its files, infer its declaration, check it against the files, write it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from comp.new.matching import NoImagesError, kinds_of
 from comp.new.writing import write
 from comp.runs import Workspace
 
-# A Makefile's own targets, which a competition of the name would hide.
+# The Makefile's own targets, which a competition of the same name would hide.
 TESTS = {"test", "test-long", "test-real", "test-reliability", "test-kills"}
 TAKEN = TESTS | {"help", "setup", "demo", "lint", "format", "lock", "new"}
-MOST_CHECKED = 50_000  # files that are laid out empty, to hold a declaration against
+MOST_CHECKED = 50_000  # files that are laid out empty, to check a declaration against them
 
 
 def start(
@@ -46,14 +46,14 @@ def start(
     data: Path | None = None,
     datasets: Sequence[KaggleDataset] = (),
 ) -> Path:
-    """Write the folder of a new competition; the path of its declaration.
+    """Write the folder of a new competition and return the path of its declaration.
 
-    Where it is declared there already and this workspace lacks its data, those of ``data`` are put there, no more.
+    For a competition that is declared already but has no data in this workspace, only link or unpack ``data``.
 
-    competitions: the folder that the new one is made in. kaggle, data: where its files are, at Kaggle by its slug or
-    address, or in a folder or an archive here. datasets: those at Kaggle with images that the competition's own files
-    lack. Raises DeclarationError for a name that can't be, DataError where the files show no labels, sample submission
-    or images to predict, KaggleError where Kaggle is away or keeps them.
+    competitions: the parent of the new folder. kaggle: the competition's slug or address at Kaggle. data: a folder or
+    archive on this machine with its files. datasets: data sets at Kaggle with images that the competition's own files
+    lack. Raises DeclarationError for an invalid or taken name, DataError where the files have no labels, sample
+    submission or test images, KaggleError where Kaggle can't be reached or denies access.
     """
     if not (kaggle or data):
         raise OverrideError(
@@ -61,7 +61,7 @@ def start(
             "(to make, KAGGLE=SLUG or DATA=DIR)."
         )
     if data and datasets:
-        raise OverrideError("--data has all files, so there is no --dataset beside it: leave one of them out.")
+        raise OverrideError("--data and --dataset can't be combined, as --data has all files: leave one of them out.")
     folder = competitions / name.replace("-", "_")
     declaration = folder / "competition.py"
     if data is not None and declaration.is_file():
@@ -80,7 +80,7 @@ def start(
             look = look_at_folder(here, facts)
             inferred = infer(look, name, slug)
         if not kaggle and not isinstance(inferred.competition.prepare, HideShare):
-            guess = f"{slug!r} stands for the slug in the competition's address, which submitting needs"
+            guess = f"{slug!r} is a placeholder: submitting needs the slug in the competition's address"
             inferred = replace(inferred, findings=(*inferred.findings, Finding("kaggle", guess, sure=False)))
     fits, verdict = _held_against_the_files(inferred.competition, look, here)
     inferred = replace(inferred, findings=(*inferred.findings, *verdict))
@@ -108,7 +108,7 @@ def _check_name(name: str, slug: str, folder: Path) -> None:
 
 
 def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Path, console: Console) -> None:
-    """The data of a competition that is declared; raises DataError, and puts nothing there, where they don't fit it."""
+    """Link or unpack the data of a declared competition; where they don't fit, raise DataError and undo that."""
     sources = [competition.kaggle, *(dataset.handle for dataset in competition.extra_data)]
     with adopted(data, sources, here, console.say):
         try:
@@ -126,16 +126,16 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
     try:
         return connect(say=console.say).competition(slug)
     except KaggleError as error:
-        console.say(f"title and metric are not known: {error}")
+        console.say(f"title and metric are unknown: {error}")
         return None
 
 
 def _from_kaggle(
     name: str, slug: str, datasets: Sequence[KaggleDataset], here: Path, console: Console
 ) -> tuple[Look, InferredDeclaration]:
-    """By what Kaggle lists, in part, then of all files; downloaded where that can't tell, as with data sets.
+    """Look at a part of Kaggle's list, then at all; download where that isn't enough.
 
-    Where a data set's files come to lie beside the competition's only unpacking shows.
+    Data sets are always downloaded, as only unpacking shows where their files end up.
     """
     kaggle = connect(say=console.say)
     facts = kaggle.competition(slug)
@@ -146,7 +146,7 @@ def _from_kaggle(
             ) as bar:
                 look = look_at_kaggle(kaggle, slug, facts, partial(bar.advance, 1), console.say, whole=whole)
         except OpaqueError as error:
-            console.say(f"{error} can't be looked into from afar, so the whole competition is downloaded")
+            console.say(f"{error} can't be looked into remotely, so the whole competition is downloaded")
             break
         try:
             return look, infer(look, name, slug)
@@ -154,11 +154,11 @@ def _from_kaggle(
             if look.whole and isinstance(error, NoImagesError):
                 raise DataError(
                     f"{slug} has no images among its files, which are {kinds_of(look)}; name the data set that has "
-                    "them, --dataset OWNER/SLUG, or write out those in other files: docs/bring-your-own.md."
+                    "them, --dataset OWNER/SLUG, or write out images from other files: docs/bring-your-own.md."
                 ) from None
             if look.whole:
                 raise
-        console.say("the files were looked at in part, which was not enough; every file is being listed")
+        console.say("a part of the files was not enough, so every file is listed")
     with console.downloads() as progress:
         fetch(lambda: kaggle, [slug, *(dataset.handle for dataset in datasets)], here, progress, console.say)
     look = look_at_folder(here, facts)
@@ -166,12 +166,12 @@ def _from_kaggle(
 
 
 def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, list[Finding]]:
-    """Whether labels, test images and sample submission fit together, as far as is known, and what to say of it."""
+    """Whether labels, test images and sample submission fit together, as far as is known, and the findings."""
     own = isinstance(competition.prepare, (HideShare, AskForAll)) and holds_files(here)
     if competition.prepare and not own:
-        return True, [Finding("check", "the images are prepared from the tables first, and held against the rest then")]
+        return True, [Finding("check", "the images are prepared from the tables first, and checked then")]
     if not look.whole or len(look.files) > MOST_CHECKED:
-        return True, [Finding("check", "not held against the data yet; training does that first", sure=False)]
+        return True, [Finding("check", "not checked against the data yet; training does that first", sure=False)]
     with tempfile.TemporaryDirectory() as place:
         folder = here if holds_files(here) else Path(place)
         if folder != here:
@@ -191,7 +191,7 @@ def _fit_together(tables: Tables, target: Target) -> str:
 
 
 def _unused(tables: Tables, look: Look, folder: Path) -> Iterator[str]:
-    """What to say of folders with images of which none is trained on or predicted."""
+    """A line on folders of which no image is trained on or predicted, if there are any."""
     paths = pd.concat([tables.train["path"], tables.test["path"]])
     used = {PurePath(path).relative_to(folder).parent.as_posix() for path in paths}
     if unused := [images for images in look.image_folders if images.path not in used]:
@@ -200,7 +200,7 @@ def _unused(tables: Tables, look: Look, folder: Path) -> Iterator[str]:
 
 
 def _lay_out(look: Look, folder: Path) -> None:
-    """Empty files for the images, and the tables: as much as reading the labels needs."""
+    """Write empty files for the images, and the tables and JSONs: as much as reading the labels needs."""
     for file in look.files:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).touch()

@@ -1,4 +1,4 @@
-"""Tables that may have labels: their rows to train on and to validate on, those of two joined, and what is found."""
+"""Tables that may have labels: their training and validation rows, joins of two tables, and the sources found."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from comp.new.look import Look
 from comp.new.sample import SampleTable, is_sample
 
 MOST_PARTS = 4
-# What rows to train on, to validate on and to predict are called.
+# The values that mark training, validation and test rows.
 PARTS = (r"^train", r"^(?:val|dev)", r"test")
 VALID = re.compile(r"(^|[_\W])(val|dev)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Found:
-    """A label source that fits, its classes in order, and what it was seen by.
+    """A label source that fits, its classes in order, and the evidence for it in words.
 
-    sure: how much speaks for it. doubts: what a person should look at. column: of the labels, if they have one.
-    rows: the share of a table's rows that name an image. path: of the table, if there is one. known: whether the sample
-    submission tells its column. unique: whether each row has an image of its own. unnamed: how many images of the
-    folder no row names, where all that are there should be labelled.
+    sure: a score of the evidence. doubts: points that the user should check. column: the labels' column, if there is
+    one. rows: the share of a table's rows that name an image. path: the table's, if there is one. known: whether the
+    sample submission confirms the labels. unique: whether each row has its own image. unnamed: the number of images in
+    the folder that no row names, where all of them should be labelled.
     """
 
     source: LabelSource
@@ -50,7 +50,7 @@ class Found:
 
 
 class Parts(NamedTuple):
-    """The column of a table that says what its rows are for, and its values for each."""
+    """The column that splits a table's rows into parts, and its values for each part; ``valid`` may be empty."""
 
     column: str
     train: str
@@ -60,9 +60,9 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A table that may have labels, and the other that it is joined with.
+    """A table that may have labels; ``join`` is the table that it was joined with.
 
-    rows: those to train on, without the column of ``parts``.
+    rows: the training rows, without the column of ``parts``.
     """
 
     path: str
@@ -82,7 +82,7 @@ class LabelTable:
 
 
 def parts_of(table: pd.DataFrame) -> Parts | None:
-    """What the rows of a table are for, where a column says so."""
+    """The parts of a table's rows, where a column marks them."""
     for column in table.columns:
         values = sorted(set(table[column]))
         if len(values) > MOST_PARTS:
@@ -94,7 +94,7 @@ def parts_of(table: pd.DataFrame) -> Parts | None:
 
 
 def joined(tables: Mapping[str, pd.DataFrame]) -> Iterator[LabelTable]:
-    """Tables with the columns of another, by those that both have and of which each value is there once."""
+    """Tables joined with another one, by the columns that both have and that are unique in the other."""
     for path, table in tables.items():
         for other, known in tables.items():
             shared = [column for column in table if column in known]
@@ -103,14 +103,14 @@ def joined(tables: Mapping[str, pd.DataFrame]) -> Iterator[LabelTable]:
 
 
 def unread_columns(look: Look, labels: Found, sample: SampleTable) -> Iterator[str]:
-    """What to say of columns that stand beside both the labelled images and those to predict."""
+    """Lines on unread columns that both the labelled and the test images have."""
     source = getattr(labels.source, "train", labels.source)
     told, answered = look.tables.get(labels.path, pd.DataFrame()), list(sample.table)
     image, read = getattr(source, "image", ""), {*_named_in(vars(source).values()), *labels.classes}
     if join := getattr(source, "join", ""):
         read.update(told.columns.intersection(look.tables[join].columns))
     for path, table in look.tables.items():
-        # One with the sample submission's columns has answers as well.
+        # A table with the sample submission's columns has answers, not inputs.
         if path == labels.path or list(table) == answered or is_sample(path):
             continue
         if image not in table or not set(sample.ids) <= set(table[image]):
@@ -126,7 +126,7 @@ def unread_columns(look: Look, labels: Found, sample: SampleTable) -> Iterator[s
 
 
 def _named_in(values: Iterable[object]) -> Iterator[str]:
-    """The names of columns in what is declared, also those that patterns are made of."""
+    """The names of columns in a declaration, also those inside patterns."""
     for value in values:
         if isinstance(value, str):
             yield from (value, *re.findall(r"\{([^{}]+)\}", value))
@@ -135,12 +135,12 @@ def _named_in(values: Iterable[object]) -> Iterator[str]:
 
 
 def _are_names(values: pd.Series[str]) -> bool:
-    """Whether each row has a text of its own, which tells nothing."""
+    """Whether each row has a different text, which is no use as an input."""
     return values.is_unique and bool(pd.to_numeric(values, errors="coerce").isna().any())
 
 
 def of_parts(look: Look, best: Found, tables: Mapping[str, pd.DataFrame]) -> Found | None:
-    """With the rows of the same table that validate, where a column says which."""
+    """The source with the validation rows of the same table, where a column marks them; else None."""
     table, source = tables[best.path], best.source
     parts = parts_of(table)
     if parts is None or not parts.valid or not isinstance(source, Rows):
@@ -152,7 +152,7 @@ def of_parts(look: Look, best: Found, tables: Mapping[str, pd.DataFrame]) -> Fou
 
 
 def with_validation(best: Found, alike: Sequence[str], read: Callable[[str], LabelSource | None]) -> Found:
-    """With the labels of a validation set, where one of the tables that are alike has such; others are named."""
+    """The source with a validation set's labels from a similar table, if one has them; other tables become a doubt."""
     left = {path for path in alike if best.path and path != best.path}
     path = next((path for path in sorted(left) if VALID.search(PurePosixPath(path).stem)), "")
     if path and (valid := read(path)):
@@ -164,9 +164,9 @@ def with_validation(best: Found, alike: Sequence[str], read: Callable[[str], Lab
 
 
 def validating(look: Look, source: LabelSource, rows: pd.DataFrame, path: str = "") -> LabelSource | None:
-    """What reads other rows as a source reads its own, where most of them name images of one folder.
+    """The source for validation rows, read like the training rows, where most name images of one folder; else None.
 
-    path: of the table that they are of, where that is another.
+    path: the validation rows' table, where that is another one.
     """
     if not isinstance(source, Rows):
         return None

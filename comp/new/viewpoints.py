@@ -1,4 +1,4 @@
-"""How a competition's images may be augmented: by words of its title, else by whether they have an up and a middle."""
+"""Choose a competition's viewpoint, by words of its title, else by whether its images have an up and a middle."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BY_WORDS = (
     (UPRIGHT, upright(), "upright(), as a mirror image would mean something else", "side_on() where it would not"),
     (TOP_DOWN, top_down(), "top_down(), as the images have no up", ELSE),
 )
-# Images looked at, and for how long in seconds at most; of fewer than these nothing is said.
+# Images looked at, for so many seconds at most, and the fewest that allow a judgement.
 MOST_SEEN, MOST_SECONDS, FEWEST_SEEN = 96, 1.0, 32
 SIDE = 32  # pixels of a thumbnail
-# How far a subject's middle lies from the rest, in standard deviations of an image: of photographs of dogs 0.4, of
-# satellite chips 0.2. How sure rows differ more among themselves than columns do, in standard errors.
+# How much the middle's brightness differs from the image's: 0.4 standard deviations for photographs of dogs, 0.2 for
+# satellite chips. How surely rows and columns differ in variance, in standard errors.
 MIDDLE, SURELY = 0.28, 3.0
 
 
 def viewpoint_of(words: str, *, has_up: bool = True) -> tuple[Viewpoint, str]:
-    """The viewpoint, and why it is that, with what else it may be."""
+    """The viewpoint, and in words why, with the alternatives."""
     for pattern, viewpoint, because, other in BY_WORDS:
         if found := re.search(pattern, words):
             return viewpoint, f"{because}, going by the word {found.group()!r}; {other}"
@@ -40,7 +40,7 @@ def viewpoint_of(words: str, *, has_up: bool = True) -> tuple[Viewpoint, str]:
 
 
 def have_up(images: Sequence[Path]) -> bool:
-    """Whether images may have an up: False where enough were seen that show no subject, and rows are as columns are."""
+    """Whether images may have an up: False where enough of them show no subject and their rows vary as columns do."""
     began, middles, ratios = monotonic(), [], []
     for path in images[:: max(1, len(images) // MOST_SEEN)][:MOST_SEEN]:
         if monotonic() - began > MOST_SECONDS:

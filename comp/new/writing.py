@@ -1,6 +1,6 @@
-"""A new competition's folder, made from ``templates/``: the source of its declaration, formatted by ruff.
+"""Write a new competition's folder from ``templates/``: the declaration's source and a README.
 
-The source has only the fields that differ from their defaults.
+The source has only the fields that differ from their defaults, and is formatted by ruff.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from comp.new.inference import InferredDeclaration
 from comp.new.recipes import WHAT_IT_DOES
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
-# Like ASCII's, and mistaken for them.
+# Characters that look like ASCII's, or would end a docstring.
 PLAIN = str.maketrans({"–": "-", "—": "-", "‘": "'", "’": "'", "“": "'", "”": "'", '"': "'", "\\": "/", "\u00a0": " "})  # noqa: RUF001
 
 WIDTH = 120
 VIEWPOINTS = {"horizontal": side_on, "dihedral": top_down, "none": upright}
-# What a person should see, even where it is the default.
+# Fields that are written even where they have their default.
 ALWAYS = {Competition: {"augment", "layer_lr_ratio"}, Recipe: {"backbone"}, TagNames: {"separator"}}
 
 
 def write(inferred: InferredDeclaration, folder: Path) -> Path:
-    """``competition.py`` and ``README.md`` in a new folder, which is there whole or not at all; the former's path."""
-    # Not HTML: nothing is escaped.
+    """Write ``competition.py`` and ``README.md`` into a new folder, both or none; return the path of the former."""
+    # Not HTML, so there is no autoescape.
     pages = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
     told = {
         "competition": inferred.competition,
@@ -65,14 +65,14 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
 
 def _parts(inferred: InferredDeclaration) -> dict[str, str]:
     competition = inferred.competition
-    # What is said of images of which some are hidden is said once.
+    # Hidden images use the same label source, which is written once, under the name ``images``.
     images = {"images": competition.labels.labels} if isinstance(competition.labels, KnownLabels) else {}
     named: dict[str, Any] = {**images}
     for name, recipe in competition.recipes.items():
-        # Beside its own place in one recipe, it is a member of another.
+        # The recipe `on_cpu` is also a member of an ensemble, so it gets a name.
         named |= {"cycles": on_cpu} if (on_cpu := getattr(recipe, "on_cpu", None)) else {}
         named[name] = recipe
-    # A recipe that has others as parts calls them by their names.
+    # A recipe with other recipes as parts refers to them by name.
     stated = "\n".join(
         (f"# {WHAT_IT_DOES[name]}\n" if name in WHAT_IT_DOES else "")
         + assignment(name, value, {other: known for other, known in named.items() if known is not value})
@@ -95,7 +95,7 @@ def words_in(source: str) -> set[str]:
 
 
 def _plain(text: str) -> str:
-    """Text for a comment or a page: one line, without what means something there."""
+    """Text for a comment or a page: one line, without characters that have a meaning there."""
     printable = "".join(character if character.isprintable() else " " for character in text.translate(PLAIN))
     return re.sub(r"\s+", " ", printable).strip()
 
@@ -107,12 +107,11 @@ def formatted(source: str) -> str:
 
 
 def assignment(name: str, value: Any, names: Mapping[str, Any]) -> str:
-    """``name = value`` as a statement on one line; a part that is one of ``names`` is called so."""
+    """The statement ``name = value`` on one line; parts that are among ``names`` are referred to by name."""
     return f"{name} = {_source(value, names)}"
 
 
 def _source(value: Any, names: Mapping[str, Any]) -> str:
-    """The expression of a value."""
     named = next((name for name, known in names.items() if known is value), None)
     if named is not None:
         return named
@@ -126,7 +125,7 @@ def _source(value: Any, names: Mapping[str, Any]) -> str:
         parts = [(f"{name}=", getattr(value, name)) for name in usual if getattr(value, name) != usual[name]]
         return _call(function.__name__, parts, names)
     if is_dataclass(value):
-        # A comma behind the last has ruff write a line for each field, however short.
+        # A trailing comma makes ruff write each field on its own line.
         behind = "," if isinstance(value, (Recipe, Competition)) else ""
         return _call(type(value).__name__, _arguments(value), names, behind)
     return _number(value) if isinstance(value, float) else repr(value)
@@ -137,7 +136,7 @@ def _call(function: str, arguments: list[tuple[str, Any]], names: Mapping[str, A
 
 
 def _number(value: float) -> str:
-    """The shortest of 10.0, 10 and 1e1, and of 0.001 and 1e-3; of equal ones the first."""
+    """The shortest of 10, 1e1 and 10.0, or of 0.001 and 1e-3; the first of equally short ones."""
     mantissa, _, exponent = f"{value:e}".partition("e")
     ways = (f"{value:g}", f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}", repr(value))
     return min((way for way in ways if float(way) == value), key=len)

@@ -1,11 +1,11 @@
-"""Pages to look at, each one file, and what a run's curves say.
+"""Self-contained HTML pages on data and runs, and the diagnosis of a run's curves.
 
-The doors: `report.explain`, `explore.explore`, `labels.check_labels`, `compare.compare`, `board.serve` and
+Entry points: `report.explain`, `explore.explore`, `labels.check_labels`, `compare.compare`, `board.serve` and
 `diagnosis.diagnosis_of`.
 """
 
-# Where a competition's pages lie, beside its runs.
+# A competition's pages, beside its runs.
 EXPLORATION = "explore.html"
 COMPARISON = "compare.html"
-# And a run's, beside its report.
+# A run's page, beside its report.
 LABELS = "labels.html"

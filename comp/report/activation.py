@@ -1,4 +1,4 @@
-"""Where in an image a model found what it predicts: Grad-CAM (Selvaraju et al. 2016, arXiv:1610.02391), by grad-cam."""
+"""Activation maps by Grad-CAM (Selvaraju et al. 2016, arXiv:1610.02391), computed by the library grad-cam."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from torch import Tensor, nn
 from comp.declare.reading import Size, sides
 from comp.training.backbone import Classifier
 
-# A coarser grid says nothing about where in an image something is.
+# The fewest cells along a grid's shorter side: a coarser grid doesn't say where in an image something is.
 SIDES = 3
 
 
 class ActivationMaps:
-    """The maps of one model. Raises ValueError for one whose features have no place in the image, as of some backbones.
+    """The activation maps of one model. Raises ValueError where its features have no position in the image.
 
-    size: of the images to explain.
-    What pools the activations of the last layer by their mean is explained by these, or by those of an earlier stage
-    where they are fewer than SIDES wide. A transformer with a class token is explained by what enters its last block:
-    after it the other tokens lead nowhere.
+    size: the size of the images to explain.
+    A model that averages the last layer's activations is explained by these, or by an earlier stage's where they are
+    fewer than SIDES wide. A transformer with a class token is explained by the input of its last block: the last
+    block's other tokens don't affect the prediction.
     """
 
     def __init__(self, model: Classifier, size: Size) -> None:
@@ -44,16 +44,16 @@ class ActivationMaps:
         self._cam = GradCAM(self._parts, [blocks[-1].norm1 if by_token else layer], self._as_channels_first)
 
     def __call__(self, images: npt.NDArray[np.uint8], classes: Sequence[int]) -> npt.NDArray[np.float32]:
-        """Where each image (B, H, W, C) speaks for the class of its index (B,): (B, H, W), 0 to 1.
+        """How much each place of the images (B, H, W, C) speaks for their classes (B,): maps (B, H, W), 0 to 1.
 
-        A map is 0 everywhere where nothing does. Raises ValueError where the model's activations are no grid.
+        A map is all 0 where nothing speaks for the class. Raises ValueError where the model's activations are no grid.
         """
         channels_first = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
         maps: npt.NDArray[np.float32] = self._cam(channels_first, [ClassifierOutputTarget(index) for index in classes])
         return maps.astype(np.float32)
 
     def _as_channels_first(self, activations: Tensor) -> Tensor:
-        """Activations as (B, C, H, W), whether they were that, (B, H, W, C), or tokens (B, N, C) behind others."""
+        """Turn activations (B, C, H, W), (B, H, W, C) or tokens (B, N, C), prefix tokens first, into (B, C, H, W)."""
         backbone = self._parts.model.backbone
         if activations.ndim == 4:
             last = getattr(backbone, "output_fmt", "") == "NHWC" or activations.shape[1] != self._width
@@ -61,7 +61,7 @@ class ActivationMaps:
         if activations.ndim != 3:
             raise ValueError(f"its activations have the shape {tuple(activations.shape)}")
         tokens = activations[:, getattr(backbone, "num_prefix_tokens", 0) :]
-        # As many times wider than high as the image.
+        # The grid has the image's aspect ratio.
         height, width = self._shape
         rows = max(1, round((tokens.shape[1] * height / width) ** 0.5))
         if tokens.shape[1] % rows:
@@ -70,9 +70,9 @@ class ActivationMaps:
 
 
 class _InParts(nn.Module):
-    """A classifier in which the activations before pooling pass through a module of their own.
+    """A classifier whose activations before pooling pass through a module of their own.
 
-    cut: gradients end there; what comes before needs none.
+    cut: gradients end at that module; the layers before it need none.
     """
 
     def __init__(self, model: Classifier, *, cut: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the data advise before any training, each with the numbers it is based on."""
+"""Advice from the data before any training, each with the numbers it is based on."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from comp.errors import counted
 
 Array = npt.NDArray[Any]
 
-# A median this much smaller or larger than the size that is trained at.
+# Ratios of the median shorter side to the training size, below and above which there is advice.
 ENLARGED, REDUCED = 0.75, 2.0
-# As many times smaller or larger than what the backbone was pretrained at.
+# The ratio of training size to pretraining size, or its inverse, from which on there is advice.
 UNLIKE_PRETRAINING = 1.75
-# Sizes that transformers take are multiples of this.
+# Transformers take sizes that are multiples of this.
 MULTIPLE = 32
-# How often the largest class has the images of the smallest, to be called imbalanced.
+# The ratio of the largest class to the smallest from which on classes are called imbalanced.
 IMBALANCED = 10.0
 # With fewer images of a class its validation score is chance.
 FEW_OF_A_CLASS = 20
 # With fewer images one split's score is a matter of luck.
 FEW_IMAGES = 2_000
-# An image this much longer than wide loses a third to its middle square.
+# The middle square leaves out a third of an image with this aspect ratio; advice if this share of images is longer.
 LONG = 1.5
 MANY = 0.25
-# The largest distance of two distributions' shares, to call them different.
+# Distributions are called different from this distance on.
 UNLIKE = 0.2
-# Metrics for which every class counts the same, however rare.
+# Metrics in which every class counts the same, however rare.
 CLASSES_ALIKE = tuple(
     METRICS[name]
     for name in (
@@ -48,7 +48,7 @@ CLASSES_ALIKE = tuple(
 
 @dataclass(frozen=True)
 class Advice:
-    """One thing to know. change: what to try, as the command line takes it; empty where there is nothing to type."""
+    """One piece of advice. change: the command-line options to try; may be empty."""
 
     kind: str
     evidence: str
@@ -64,10 +64,10 @@ def advise(
     pretrained_at: int | None,
     fit: Fit = "crop",
 ) -> list[Advice]:
-    """What follows from the images, the classes and the recipe.
+    """Advice on the images, the classes and the recipe.
 
     images: a row per readable image; ``part`` (train or test), ``width``, ``height``, ``mode``.
-    counts: images of each class (C,). pretrained_at: the side in pixels that the backbone was pretrained at.
+    counts: the number of images per class (C,). pretrained_at: the backbone's pretraining size in pixels.
     """
     train, test = (images[images["part"] == part] for part in ("train", "test"))
     found = list(_of_classes(counts, classes, metric))
@@ -83,22 +83,22 @@ def advise(
 
 
 def advice_on_files(check: DataCheck) -> Iterator[Advice]:
-    """What is worth mending before a training."""
+    """Advice on files that should be mended before a training."""
     counts = check.counts()
     if conflicts := counts["conflicts"]:
         evidence = f"{counted(conflicts, 'labelled image has', 'labelled images have')} a duplicate with another label"
         yield Advice("conflicting labels", f"{evidence}, so one of the two is wrong")
     if leaks := counts["leaks"]:
-        evidence = f"{counted(leaks, 'image to predict has', 'images to predict have')} a labelled duplicate"
-        yield Advice("leaks", f"{evidence}, so a score on them says less")
+        evidence = f"{counted(leaks, 'test image has', 'test images have')} a labelled duplicate"
+        yield Advice("leaks", f"{evidence}, so a score on them says less about new images")
     if counts["unreadable_train"] + counts["unreadable_test"]:
         evidence = counted(counts["unreadable_train"], "labelled image")
-        yield Advice("unreadable", f"{evidence} and {counts['unreadable_test']} to predict can't be read")
+        yield Advice("unreadable", f"{evidence} and {counts['unreadable_test']} test images can't be read")
 
 
 def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fit: Fit) -> Iterator[Advice]:
     last, size = len(recipe.stages), recipe.stages[-1].pixels
-    if not isinstance(size, int):  # who chose the shape has looked at the images
+    if not isinstance(size, int):  # a user who chose a shape has looked at the images
         return
     sides = train[["width", "height"]]
     shorter = float(sides.min(axis=1).median())
@@ -107,28 +107,28 @@ def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fi
         yield Advice(
             "small images",
             f"half of the images are at most {shorter:.0f} px wide or high, and the last stage enlarges them to "
-            f"{size} px; that often helps a pretrained backbone, but costs time and shows nothing more, so compare",
+            f"{size} px; that often helps a pretrained backbone, but costs time and adds no detail, so compare",
             f"--set stages.{last}.size={smaller}",
         )
     elif shorter > REDUCED * size:
         yield Advice(
             "large images",
-            f"half of the images are at least {shorter:.0f} px wide and high, and the last stage sees {size} px of "
-            "them; where small details count, compare",
+            f"half of the images are at least {shorter:.0f} px wide and high, and the last stage reduces them to "
+            f"{size} px; where small details count, compare",
             f"--set stages.{last}.size={larger}",
         )
     if pretrained_at and recipe.pretrained and max(size / pretrained_at, pretrained_at / size) >= UNLIKE_PRETRAINING:
         yield Advice(
             "unlike the pretraining",
-            f"the backbone was pretrained at {pretrained_at} px and the last stage trains at {size} px: things appear "
-            f"{'larger' if size > pretrained_at else 'smaller'} than it knows them",
+            f"the backbone was pretrained at {pretrained_at} px and the last stage trains at {size} px: things look "
+            f"{'larger' if size > pretrained_at else 'smaller'} than in pretraining",
             f"--set stages.{last}.size={_rounded(pretrained_at)}",
         )
     share = float((sides.max(axis=1) / sides.min(axis=1) > LONG).mean())
     if share >= MANY and fit == "crop":
         evidence = (
-            f"the middle square, which is what one view sees, leaves out more than a third of {share:.0%} of the "
-            "images; what matters may stand there"
+            f"one view sees the middle square, which leaves out more than a third of {share:.0%} of the images; what "
+            "matters may be there"
         )
         yield Advice("long shapes", evidence, "--set tta=random" if recipe.tta in ("none", "fixed") else "")
 
@@ -159,12 +159,12 @@ def _of_classes(counts: Array, classes: Sequence[str], metric: Metric) -> Iterat
                 "imbalance", f"{text}; in {metric.name} every class counts the same", "--set balance=oversample"
             )
         else:
-            follows = "counts images, not classes, so shares like the test images' are best left as they are"
+            follows = "counts images, not classes, so class shares like the test images' are best left as they are"
             yield Advice("imbalance", f"{text}; {metric.name} {follows}")
     rare = [name for name, count in zip(classes, counts, strict=True) if count < FEW_OF_A_CLASS]
     if rare:
         named = ", ".join(rare[:3]) + (f" and {len(rare) - 3} more" if len(rare) > 3 else "")
-        evidence = f"of {named} there are fewer than {FEW_OF_A_CLASS} images: their score on one split is chance"
+        evidence = f"there are fewer than {FEW_OF_A_CLASS} images of {named}: their score on one split is chance"
         yield Advice("rare classes", evidence, "--folds 5")
 
 

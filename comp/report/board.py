@@ -1,4 +1,4 @@
-"""A page of all runs, their scores and the local Kaggle's leaderboards, served on this machine and always fresh."""
+"""The board: a live page of all runs, their scores and the local Kaggle's leaderboards, served on this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from comp.runs.history import seconds_left
 from comp.runs.resolve import stage_of
 
 REFRESH_SECONDS = 2
-# A training by hand that wrote nothing for as long is called stopped.
+# A training by hand counts as stopped when it wrote nothing for this long.
 SILENT_SECONDS = 30 * 60
 OF_COMPETITIONS = (EXPLORATION, COMPARISON)
 
@@ -39,7 +39,7 @@ OF_COMPETITIONS = (EXPLORATION, COMPARISON)
 def serve(workspace: Workspace, folders: Sequence[Path], port: int, announce: Callable[[str], None]) -> None:
     """Serve the board on 127.0.0.1 until the process is interrupted.
 
-    folders: of the competitions there are. announce: called with the address once it can be connected to.
+    folders: the competitions' folders. announce: called with the address once the board accepts connections.
     Raises KaggleError where the port is taken.
     """
     with contextlib.closing(bound(port)) as listening:
@@ -51,7 +51,7 @@ def serve(workspace: Workspace, folders: Sequence[Path], port: int, announce: Ca
 
 
 def create_board(workspace: Workspace, folders: Sequence[Path]) -> Starlette:
-    """The ASGI application; it answers to this machine's own names only, and serves pages that it knows, no paths."""
+    """The ASGI application; it answers to this machine's own names only, and serves known pages, not paths."""
 
     def board(_: Request) -> Response:
         return HTMLResponse(render("board", **board_facts(workspace, folders)))
@@ -95,7 +95,7 @@ def _page(path: Path | None) -> Response:
 
 
 def board_facts(workspace: Workspace, folders: Sequence[Path]) -> dict[str, Any]:
-    """What the board shows now: each competition that has runs or submissions, the one that changed last first."""
+    """The board's current content: each competition with runs or submissions, the one that changed last first."""
     declared = _declared(folders)
     runs: dict[str, list[Run]] = {}
     for run in [*reversed(list_runs(workspace)), *broken_runs(workspace)]:
@@ -113,7 +113,7 @@ def board_facts(workspace: Workspace, folders: Sequence[Path]) -> dict[str, Any]
 
 
 def _declared(folders: Sequence[Path]) -> dict[str, Competition]:
-    """The competitions by name; one that can't be loaded is not the board's to speak of."""
+    """The competitions by name, without those that can't be loaded."""
     found = {}
     for name, declaration in find_competitions(*folders).items():
         with contextlib.suppress(CompError):
@@ -127,7 +127,6 @@ def _loaded(declaration: Path, _changed: int) -> Competition:
 
 
 def _standings(workspace: Workspace, competition: Competition | None) -> list[Any]:
-    """The local Kaggle's leaderboard of the competition."""
     state = workspace.cache / "local-kaggle" / "state" / "submissions.sqlite"
     if competition is None or not state.is_file():
         return []
@@ -137,10 +136,10 @@ def _standings(workspace: Workspace, competition: Competition | None) -> list[An
 def _row(run: Run) -> dict[str, Any]:
     """A run as the board shows it.
 
-    ``state``: training, stopped, trained, predicted or submitted; of a run that can't be read broken, and ``problem``
-    says why and what to do. ``score``: of the validation images, in all views and after post-processing where that is
-    ``tuned``; else of the plain view in the last epoch. ``epochs``: how many ended, and of how many. ``seconds``: that
-    they took; ``left``: about how many more, while it trains.
+    ``state``: training, stopped, trained, predicted or submitted; broken for a run that can't be read, and ``problem``
+    says why and what to do. ``score``: the validation score, with all views and post-processing if ``tuned``, else of
+    the plain view in the last epoch. ``epochs``: finished and in total. ``seconds``: the finished epochs' time;
+    ``left``: about how much more, while it trains.
     """
     row = {"folder": run.folder.name, "has_report": run.report.is_file(), "problem": None}
     try:
@@ -152,14 +151,14 @@ def _row(run: Run) -> dict[str, Any]:
         ended = run.known("trained") if run.finished else {}
         of_kept = run.history.last_score(run.lost) if ended.get("diverged") else None
         score = of_kept[1] if of_kept else last.get("score")
-        # Those that weren't needed have no epochs.
+        # Stages that weren't needed have no epochs.
         recorded = ended if ended and not ended.get("diverged") else config.get("recipe", {})
         stages: list[Stage] = []
-        with contextlib.suppress(DeclarationError, TypeError):  # those of another version
+        with contextlib.suppress(DeclarationError, TypeError):  # stages of another version
             stages = [stage_of(stage) for stage in recorded.get("stages", ())]
         total = sum(stage.epochs for stage in stages)
         newest = max(written, (run.folder / "config.json").stat().st_mtime_ns)
-        # A notebook's session holds no run while a person thinks.
+        # A notebook's session holds no run between two cells.
         under_way = time.time() - newest / 1e9 < SILENT_SECONDS if config.get("by_hand") else run.is_held
         reached = {"submitted": submitted, "predicted": scores, "trained": run.finished, "training": under_way}
         state = next((state for state, is_so in reached.items() if is_so), "stopped")
@@ -182,14 +181,14 @@ def _row(run: Run) -> dict[str, Any]:
     except RunError as error:
         problem = str(error)
     except (OSError, KeyError, TypeError, AttributeError) as error:
-        # It is just being removed, or of a version that wrote other files.
+        # It is being removed right now, or a version with other files wrote it.
         problem = f"{run.name} can't be read ({type(error).__name__}: {error}): if it stays so, delete {run.folder}."
     return row | {"state": "broken", "problem": problem}
 
 
 @lru_cache(maxsize=1024)
 def _epochs(run: Run, _written: int) -> tuple[int, dict[Any, Any], Any, float | None, int]:
-    """How many epochs ended, the last one, the losses as a small chart, the time, and how many the last stage had."""
+    """The number of epochs, the last one, a small chart of losses, the time, and the last stage's number of epochs."""
     epochs = run.history.epochs()
     if epochs.empty:  # a training that was killed in its first epoch and resumed has an empty file
         return 0, {}, None, None, 0

@@ -1,4 +1,4 @@
-"""Runs of a competition side by side: what differs in their settings, their curves, and what each gains."""
+"""Runs of a competition side by side: different settings, curves, and what each run gains over the first."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from comp.runs.resolve import flat
 from comp.submission import uncertainty
 
 Array = npt.NDArray[Any]
-# What a run's settings are not, or what follows from others.
+# Fields of a run's config that are no settings, or follow from other fields.
 NO_SETTINGS = (
     *("command", "order", "classes", "kaggle", "competition", "metric", "higher_is_better"),
     *("settings", "postprocessing", "outputs"),
 )
-# A mean loss that is lower by more than this many standard errors is called better.
+# A difference of mean losses counts as certain above this many standard errors.
 CERTAIN = 2.0
 
 
@@ -38,8 +38,8 @@ CERTAIN = 2.0
 class Gain:
     """What one run gains over another on the same images.
 
-    better, worse: how many images are right in the one alone, and in the other alone.
-    loss: how much lower its mean loss is, below zero where it is higher; error: that number's standard error.
+    better, worse: the number of images that only this run, and only the other run, predicted right.
+    loss: how much lower its mean loss is, negative where it is higher; error: the standard error of ``loss``.
     """
 
     images: int
@@ -50,7 +50,7 @@ class Gain:
 
     @property
     def certain(self) -> bool:
-        """Whether the difference of losses can hardly be chance."""
+        """Whether the difference of losses is more than chance."""
         return self.images >= FEWEST and abs(self.loss) > CERTAIN * self.error
 
 
@@ -61,12 +61,12 @@ def compare(competition: Competition, runs: Sequence[Run], workspace: Workspace)
 
 
 def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspace) -> dict[str, Any]:
-    """What the page shows; the first run is what the others are measured by.
+    """The page's content; the other runs are compared with the first.
 
-    Raises RunError for a single run, one that was not predicted with, and runs of several competitions.
+    Raises RunError for a single run, a run without predictions, and runs of several competitions.
     """
     if len(runs) < 2:
-        raise RunError("A comparison is of two runs or more; name them all.")
+        raise RunError("A comparison needs two runs or more; name them all.")
     for run in runs:
         if run.competition != competition.name:
             raise RunError(
@@ -86,7 +86,7 @@ def comparison(competition: Competition, runs: Sequence[Run], workspace: Workspa
 
 
 def _change(metric: Metric, now: Outcomes, before: Outcomes) -> tuple[float, float | None] | None:
-    """How much better predictions score than those before, and its standard error; None for too few images."""
+    """The gain in score and its standard error, None where it isn't finite; None for too few images."""
     if len(now.ids) < FEWEST:
         return None
     gained, error = uncertainty.gain(metric, now.targets, now.submitted, before.submitted, now.classes)
@@ -94,7 +94,7 @@ def _change(metric: Metric, now: Outcomes, before: Outcomes) -> tuple[float, flo
 
 
 def differences(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    """The fields of the runs' configs that are not the same in all, named like ``recipe.stages.1.size``, and values."""
+    """The config fields that differ between runs, named like ``recipe.stages.1.size``, with each run's value."""
     each = [dict(flat({name: part for name, part in config.items() if name not in NO_SETTINGS})) for config in configs]
     fields = dict.fromkeys(field for one in each for field in one)
     rows = [(field, [_in_words(one.get(field)) for one in each]) for field in fields]
@@ -118,7 +118,7 @@ def gain(one: Outcomes, other: Outcomes) -> Gain:
 
 
 def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:
-    """The runs' curves over each other, epoch by epoch through all stages; ensembles have none."""
+    """The runs' curves in shared charts, epoch by epoch through all stages; ensembles have none."""
     tables = [run.history.epochs() for run in runs]
     for caption, column, axis in (
         ("Training loss per epoch", "train_loss", "loss"),
@@ -132,7 +132,7 @@ def _charts(runs: Sequence[Run], metric: str) -> Iterator[tuple[str, Any]]:
 
 
 def _gains(found: Sequence[Outcomes], metric: Metric) -> dict[str, Any]:
-    """What every run gains over the first, on the images that validated in both; None where there are none."""
+    """The gains of every run over the first, on the images that validated in both; None where there are none."""
     pairs = [_of_the_same_images([one, found[0]]) for one in found[1:]]
     return {
         "gains": [gain(*pair) if len(pair[0].ids) else None for pair in pairs],
@@ -143,15 +143,16 @@ def _gains(found: Sequence[Outcomes], metric: Metric) -> dict[str, Any]:
 
 
 def _of_the_same_images(found: Sequence[Outcomes]) -> list[Outcomes]:
-    """The outcomes of those images that validated in all runs, in one order."""
+    """The outcomes of the images that validated in all runs, in the same order."""
     shared = reduce(np.intersect1d, [one.ids for one in found])
     return [one.take(pd.Index(one.ids).get_indexer(pd.Index(shared))) for one in found]
 
 
 def _class_by_class(found: Sequence[Outcomes], beta: float) -> list[tuple[str, int, float, list[tuple[float, ...]]]]:
-    """What outcomes of the same images say of each class, the largest difference first.
+    """The comparison of outcomes of the same images by class, the largest difference first.
 
-    Its name, images and score in the first, and of each other its score, the difference and that one's standard error.
+    For each class: name, number of images, score in the first run, and for each other run its score, the difference
+    and the difference's standard error.
     """
     if not len(found[0].ids):
         return []

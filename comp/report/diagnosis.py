@@ -1,4 +1,4 @@
-"""Reading a training's losses as fast.ai's lesson 2 teaches: what went wrong, and the one change to try."""
+"""Read a training's losses as fast.ai's lesson 2 teaches: find what went wrong, and the one change to try."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from comp.runs.history import NONE_LOST, kept
 from comp.runs.resolve import recipe_of, stage_of
 from comp.submission.scoring import TIMID
 
-# In the order in which a stage is held against them; its first finding is told.
+# In the order of checking; only a stage's first finding is told.
 NOT_FINITE = "loss is not finite"
 RULES = {
     NOT_FINITE: rules.not_finite,
@@ -30,15 +30,15 @@ RULES = {
     "too few epochs": rules.too_few_epochs,
     "too many epochs": rules.too_many_epochs,
 }
-# A validation loss so many times its lowest before is said, though it came down again.
+# A validation loss this many times its previous minimum is mentioned, even if it came down again.
 SHAKEN = 1.5
-# What follows started from these weights, so it says nothing about its own settings.
+# Findings after which later stages aren't judged: they start from bad weights, whatever their settings.
 ENDING = (NOT_FINITE, "learning rate too high", "unfinished")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that went wrong in a stage, by its number from 1: the numbers it is based on, and the change to try."""
+    """A problem in a stage, which counts from 1: the numbers that it is based on, and the change to try."""
 
     kind: str
     stage: int
@@ -50,13 +50,13 @@ class Finding:
 
 
 def diagnosis_of(trained: Run) -> list[str]:
-    """A line per finding, or one that says that nothing looks wrong; a run may have ended before any epoch did."""
+    """A line per finding, or one that says that nothing looks wrong; the run may have no finished epoch."""
     trained.must_have_weights("diagnose {members} instead")
     return [str(one) for one in findings_of(trained)] or [healthy(trained.history.epochs(), as_it_went(trained))]
 
 
 def common_findings(trained: Sequence[Run]) -> list[str]:
-    """Of several trainings of a recipe: a line per kind of finding, the first of its kind, and how many have it."""
+    """A line per kind of finding in several trainings of a recipe: the first of its kind, and how many have it."""
     of_kinds: dict[tuple[int, str], list[Finding]] = {}
     for run in trained:
         for one in findings_of(run):
@@ -68,7 +68,7 @@ def common_findings(trained: Sequence[Run]) -> list[str]:
 
 
 def findings_of(trained: Run) -> tuple[Finding, ...]:
-    """What went wrong in a run, which may have ended before any epoch did."""
+    """The findings in a run, which may have no finished epoch."""
     recipe, history = as_it_went(trained), trained.history
     higher_is_better = trained.record("config").get("higher_is_better", False)
     guessing = trained.known("trained").get("guessing")
@@ -86,13 +86,13 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
 
 
 def baseline_of(trained: Run, recipe: Recipe) -> dict[str, float] | None:
-    """The score and validation loss of a linear model on the frozen features; None where the run is such a model."""
+    """The score and validation loss of a linear model on the frozen features; None where the run is one itself."""
     solved = recipe.stages[-1].schedule == "lbfgs"
     return None if solved else trained.known("trained").get("baseline")
 
 
 def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
-    """A training that ended with a worse loss and a worse score than a linear model on the frozen features."""
+    """The finding where a training ended with worse loss and score than a linear model on the frozen features."""
     baseline = baseline_of(trained, recipe)
     if baseline is None:
         return None
@@ -102,7 +102,7 @@ def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
     worse = last["score"] < baseline["score"] if higher else last["score"] > baseline["score"]
     if not worse or last["valid_loss"] <= baseline["loss"]:
         return None
-    # Where validation loss rose from the first epoch on, more of them do no good.
+    # Where validation loss rose from the first epoch on, more epochs do no good.
     if valid.iloc[0] == valid.min() and not isinstance(stage.learning_rate, str):
         change = f"learning_rate={stage.learning_rate / 10:.2g}"
     else:
@@ -117,9 +117,9 @@ def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
 
 
 def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
-    """What the temperature that was tuned on the validation images says of a run that was predicted with."""
+    """The finding where the temperature tuned on the validation images is very low."""
     temperature = trained.known("scores").get("postprocessing", {}).get("temperature", 1.0)
-    # A solved head has nothing to train longer: how sure it is was fitted already, on other rows.
+    # A solved head can't train longer, and its confidence was already fitted on other rows.
     if temperature >= TIMID or recipe.stages[-1].schedule == "lbfgs":
         return None
     softened = next((field for field in not_comparable(recipe) if field != "balance"), None)
@@ -127,7 +127,7 @@ def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
     return Finding(
         "badly under-confident",
         last,
-        f"the validation images asked for a temperature of {temperature:.2f}, so probabilities are far too near to "
+        f"the best temperature on the validation images is {temperature:.2f}, so probabilities are far too near to "
         f"each other{f', as {softened} makes them' if softened else ''}",
         f"--set {softened}={'' if softened == 'mixing' else 0}"
         if softened
@@ -136,13 +136,13 @@ def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
 
 
 def as_it_went(trained: Run) -> Recipe:
-    """The recipe with its stages as they were trained, or diverged, numbered as they are in the run's tables."""
-    # What was trained by hand is not the recipe that was declared.
+    """The recipe with the stages that were trained or diverged, numbered as in the run's tables."""
+    # Stages trained by hand are not the declared recipe's.
     ended = trained.known("trained")
     recipe = recipe_of(trained.record("config"), ended or None)
     stages = list(recipe.stages)
     for diverged in ended.get("diverged", ()):
-        # As it was begun, not as what is left of it.
+        # The whole stage as it began, instead of the cycles that were kept.
         at = diverged["number"] - 1
         stages[at : at + bool(diverged["cycles_kept"])] = [stage_of(diverged["stage"])]
     return replace(recipe, stages=stages)
@@ -157,12 +157,11 @@ def diagnose(
     guessing: float | None = None,
     lost: Mapping[int, int] = NONE_LOST,
 ) -> tuple[Finding, ...]:
-    """What went wrong, at most one finding for each stage, in the stages' order; empty for a healthy training.
+    """The findings, at most one per stage, in the stages' order; empty for a healthy training.
 
-    epochs, steps: epochs.csv and history.csv of a run, which may end early or be empty. A validation loss that is NaN
-    in all epochs means that no image validated. higher_is_better: of its score. guessing: the validation loss of
-    predicting the classes' shares for every image; without it the first training loss stands for it. lost: the stages
-    that the training went back from, as `Run.lost` has them.
+    epochs, steps: epochs.csv and history.csv of a run, which may end early or be empty. A validation loss of NaN in all
+    epochs means that no image validated. higher_is_better: of the score. guessing: the validation loss of predicting
+    the classes' shares for every image; the first training loss by default. lost: the undone stages, as in `Run.lost`.
     """
     findings = []
     for record in _records(epochs, steps, recipe, higher_is_better, guessing, lost):
@@ -171,7 +170,7 @@ def diagnose(
         found = next((Finding(kind, record.number, *why) for kind, why in said if why), None)
         if found:
             findings.append(found)
-            # After such a stage a training goes back to the weights from before it.
+            # After an undone stage, the next one starts from the weights before it, so it is judged too.
             lost_here = found.kind == NOT_FINITE or record.number in lost
             went_back = lost_here and record.later and len(record.later[0].epochs)
             if found.kind in ENDING and not went_back:
@@ -212,7 +211,7 @@ def _records(
 
 
 def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:
-    """The line for a training in which nothing was found, with the numbers it ended with and what wasn't looked at."""
+    """The line for a training without findings: its final numbers, and what couldn't be judged."""
     last = epochs.iloc[-1]
     numbers = [f"train loss {last['train_loss']:.4g}"]
     numbers += [f"validation loss {last['valid_loss']:.4g}"] if np.isfinite(last["valid_loss"]) else []
@@ -228,7 +227,7 @@ def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:
 
 
 def rise_on_the_way(epochs: pd.DataFrame) -> str:
-    """The largest rise of validation loss in a stage that was made good again, in words; empty without a large one."""
+    """The largest rise of validation loss in a stage that came down again, in words; empty without a large rise."""
     losses, stages, cycles = (epochs[name].to_numpy() for name in ("valid_loss", "stage", "cycle"))
     lowest = epochs.groupby("stage")["valid_loss"].cummin().groupby(epochs["stage"]).shift().to_numpy(float)
     shaken = (losses > SHAKEN * lowest) & (losses > SHAKEN * losses[-1])
@@ -239,11 +238,10 @@ def rise_on_the_way(epochs: pd.DataFrame) -> str:
     restarted = ", where a cycle restarts" if cycles[at] != cycles[at - 1] else ""
     return (
         f"; on the way, in epoch {epochs['epoch'].iloc[at]} of stage {stages[at]}, validation loss rose from "
-        f"{lowest[at]:.3g} to {losses[at]:.3g}{restarted}, and came back: a learning rate that is lower there would be "
+        f"{lowest[at]:.3g} to {losses[at]:.3g}{restarted}, and came back: a lower learning rate there would be "
         "steadier"
     )
 
 
 def has_validation(epochs: pd.DataFrame) -> bool:
-    """Whether any image validated."""
     return bool(epochs[["valid_loss", "score"]].notna().to_numpy().any())

@@ -1,4 +1,4 @@
-"""What a competition's data look like before any training."""
+"""A page on a competition's data before any training."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from comp.runs.resolve import Choices, resolve
 from comp.training.prepared import which_validate
 
 Array = npt.NDArray[Any]
-# Of a path, its image as it is, as a page takes it.
+# Turns an image's path into a data URL of the image, whole and without augmentation.
 Picture = Callable[[Path | str], str]
 
 SAMPLES = 240
 TO_PREDICT = 28
 FEWEST, MOST = 2, 14
 AUGMENTATIONS = 6
-# Images of which the one with the most contrast is augmented: all views of a plain one look the same.
+# Of this many images the one with the most contrast is augmented: all views of a plain image look the same.
 CANDIDATES = 20
 TOGETHER_AT_MOST = 80
 LISTED = 20
@@ -52,7 +52,7 @@ OF_PAIRS = {"conflict": "conflicting labels", "leak": "leak", "duplicate": "dupl
 
 
 def explore(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path:
-    """Write explore.html beside the competition's runs; nothing is trained, and no weights are loaded."""
+    """Write explore.html beside the competition's runs, without training or loading weights."""
     competition, recipe = resolve(competition, choices)
     tables = checked_tables(competition, workspace, console, every_image=True)
     check = tables.data_check
@@ -108,7 +108,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
 
 
 def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, list[str]]:
-    """The number of each labelled image's part (N,), and what the parts are called."""
+    """The index of each labelled image's part (N,), and the parts' names."""
     if choices.folds is not None:
         folds = folds_of(tables, choices.folds, choices.splits_by)
         names = [f"fold {fold}" for fold in range(1, choices.folds + 1)]
@@ -117,7 +117,7 @@ def _parts(tables: Tables, recipe: Recipe, choices: Choices) -> tuple[Array, lis
 
 
 def _in_quantiles(tables: Tables) -> Tables:
-    """With the quantile that a number is in as a class, and those of several numbers as tags."""
+    """The tables with each number's quantile as the class, or the quantiles of several numbers as tags."""
     names, columns = [], []
     for name, values in zip(tables.classes, tables.targets.T, strict=True):
         quantiles = strata(values[:, None])
@@ -130,7 +130,7 @@ def _in_quantiles(tables: Tables) -> Tables:
 
 
 def _together(tables: Tables) -> dict[str, Any] | None:
-    """How often tags are given together, of the most frequent ones."""
+    """How often the most frequent tags occur together; None without tags."""
     if tables.targets.ndim == 1:
         return None
     kept = np.sort(np.argsort(-tables.targets.sum(axis=0), kind="stable")[:TOGETHER_AT_MOST])
@@ -144,7 +144,7 @@ def _together(tables: Tables) -> dict[str, Any] | None:
 
 
 def _shapes(images: pd.DataFrame) -> list[tuple[str, Any]]:
-    """Histograms of what is not the same in all images."""
+    """Histograms of width, height and shape, of those that vary."""
     charts = []
     for caption, axis, column in (
         ("Width", "columns of pixels", images["width"]),
@@ -160,7 +160,7 @@ def _shapes(images: pd.DataFrame) -> list[tuple[str, Any]]:
 
 
 def _by_part(named: pd.Series[str], part: pd.Series[str], most: int) -> list[tuple[str, int, int]]:
-    """The most frequent names, with how many images of each part have them; the others together."""
+    """The most frequent names with their number of labelled and of test images; the others as one row."""
     counts = pd.crosstab(named, part).reindex(columns=["train", "test"], fill_value=0)
     ordered = counts.loc[counts.sum(axis=1).sort_values(ascending=False, kind="stable").index]
     rows = list(ordered.head(most).itertuples(name=None))
@@ -171,7 +171,7 @@ def _by_part(named: pd.Series[str], part: pd.Series[str], most: int) -> list[tup
 def _samples(
     tables: Tables, truth: Array, parts: Array, seed: int, console: Console, picture: Picture
 ) -> list[dict[str, Any]]:
-    """Some images of each class as they are, drawn from the seed."""
+    """Some images of each class without augmentation, drawn by the seed."""
     order = np.random.default_rng(seed).permutation(len(truth))
     each = int(np.clip(SAMPLES // len(tables.classes), FEWEST, MOST))
     of_classes = [order[has][:each] for has in truth[order].T]
@@ -185,7 +185,6 @@ def _samples(
 
 
 def _to_predict(tables: Tables, seed: int, picture: Picture) -> list[tuple[str, str]]:
-    """The ids and pictures of some images to predict, drawn from the seed."""
     readable = tables.test[tables.readable]
     some = readable.iloc[np.random.default_rng(seed).permutation(len(readable))[:TO_PREDICT]]
     return [(id_, picture(path)) for id_, path in zip(some["id"], some["path"], strict=True)]
@@ -194,7 +193,7 @@ def _to_predict(tables: Tables, seed: int, picture: Picture) -> list[tuple[str, 
 def _augmented(
     competition: Competition, recipe: Recipe, tables: Tables, reading: Reading, seed: int, picture: Picture
 ) -> dict[str, Any]:
-    """One image as it is, under augmentations of training, and in the views that are averaged in prediction."""
+    """One image as it is, with training augmentations, and in the views that are averaged in prediction."""
     some = tables.train.iloc[np.random.default_rng(seed).permutation(len(tables.train))[:CANDIDATES]]
     contrasts = [float(read_image(Path(path), SIDE // 4, reading).std()) for path in some["path"]]
     id_, path = some[["id", "path"]].iloc[int(np.argmax(contrasts))]
@@ -214,9 +213,9 @@ def _augmented(
 
 
 def _check(check: DataCheck, notes: Sequence[str], root: Path, picture: Picture) -> dict[str, Any]:
-    """What the data check found: counts, the files that can't be read, and pairs of duplicates as pictures.
+    """The data check's findings: counts, the files that can't be read, and pairs of duplicates as pictures.
 
-    notes: what was put up with in files of labels and images, a line each.
+    notes: problems in files of labels and images that were tolerated, a line each.
     """
     images, of_images = check.images, lines_for_training(check)
     unreadable = images[images["problem"] != ""]
@@ -234,7 +233,7 @@ def _check(check: DataCheck, notes: Sequence[str], root: Path, picture: Picture)
 
 
 def _pairs(images: pd.DataFrame, root: Path, picture: Picture) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Images beside those they are like, each pair once, conflicts first."""
+    """Pairs of duplicates, each pair once, conflicts first."""
     kinds: dict[frozenset[str], tuple[str, tuple[str, str]]] = {}
     for column, kind in OF_PAIRS.items():
         for path, like, how in images.loc[images[column] != "", ["path", "like", column]].itertuples(index=False):

@@ -1,7 +1,7 @@
-"""Charts as SVG to stand in a page: drawn by matplotlib, coloured by the page's own style sheet.
+"""Charts as inline SVG, drawn by matplotlib and coloured by the page's style sheet.
 
-They are pictures without a script, so that they show where scripts may not run, and their text stays text. Names from
-the data are never drawn into them: those stand in the page beside them.
+They need no script, so they show where scripts may not run, and their text stays text. Names of classes and images are
+never drawn into them: the page shows those itself.
 """
 
 from __future__ import annotations
@@ -32,26 +32,25 @@ Array = npt.NDArray[Any]
 Given = ParamSpec("Given")
 DRAWING = Lock()
 STYLE = mpl.rc_params_from_file(Path(__file__).parent / "templates" / "page.mplstyle", use_default_template=False)
-# Colours that no one draws with, each for a variable of the page's style sheet.
+# Placeholder colours, each for a variable of the page's style sheet.
 _, QUIET, LINE, *SERIES = COLOURS = [f"#{number:02}{number:02}{number:02}" for number in range(1, 10)]
 VARIABLES = dict(zip(COLOURS, ("ink", "quiet", "line", *(f"series-{number}" for number in range(1, 7))), strict=True))
-# In points, which are the page's pixels where a chart is as wide as a phone; nowhere is it much narrower, lest its
-# letters become small.
+# In points. On a phone a chart is shown at this width in pixels, and nowhere much narrower, to keep its letters large.
 WIDTH, HEIGHT = 340, 210
 SMALL = (150, 108)
-# A line has no more points than it is wide.
+# The most points of a line, about its width in pixels.
 POINTS = 400
 DASHED = (0, (3, 2))
-# How a number is written on an axis.
+# Formats a number on an axis.
 PLAIN = "{:g}".format
 BINS = 30
-# A bin of fewer says little.
+# A bin with fewer predictions says little.
 FEW = 10
 SMOOTHING = 0.95
 
 
 def _styled(draw: Callable[Given, Markup]) -> Callable[Given, Markup]:
-    """Draw in this style, and nothing twice: a page that is written again, with a run's score, has the same charts."""
+    """Draw in the page's style, and cache: a page that is written again, with a new score, has the same charts."""
 
     @wraps(draw)
     def styled(*given: Given.args, **named: Given.kwargs) -> Markup:
@@ -63,13 +62,13 @@ def _styled(draw: Callable[Given, Markup]) -> Callable[Given, Markup]:
 @lru_cache(maxsize=128)
 def _drawn(draw: Callable[..., Markup], content: bytes) -> Markup:
     given, named = pickle.loads(content)
-    with DRAWING, mpl.rc_context(STYLE):  # matplotlib's settings are the process's, so one draws at a time
+    with DRAWING, mpl.rc_context(STYLE):  # matplotlib's settings are global, so only one thread draws at a time
         return draw(*given, **named)
 
 
 @_styled
 def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> Markup:
-    """The shares of several sets of values (N,), over each other, by what they are called."""
+    """Histograms of several named sets of values (N,) in one chart, in % of each set."""
     figure, axes = _blank(axis, "% of images")
     spans = np.geomspace if log else np.linspace
     every = np.concatenate(list(values.values()))
@@ -89,7 +88,7 @@ def histograms(values: Mapping[str, Array], axis: str, *, log: bool = False) -> 
 
 @_styled
 def range_test(found: RangeTest) -> Markup:
-    """The finder's losses against the head's learning rate, and the rates that are suggested by rule."""
+    """The finder's losses against the head's learning rate, with the rate that each rule suggests."""
     figure, axes = _blank("learning rate of the head", "loss")
     axes.plot(found.rates, found.losses, color=LINE, linewidth=1)
     axes.plot(found.rates, found.smoothed, color=SERIES[0])
@@ -103,10 +102,10 @@ def range_test(found: RangeTest) -> Markup:
 
 @_styled
 def rates(of_groups: pd.DataFrame) -> Markup:
-    """The learning rates of the layer groups that train: a row per step, a column per group, the head's last."""
+    """Learning rates of the trained layer groups, from a row per step and a column per group, the head last."""
     figure, axes = _blank("step", "learning rate")
     for index, group in enumerate(reversed(of_groups.columns)):
-        # The wider below the narrower, so that each is seen where they lie over each other.
+        # Wide lines below narrow ones, so that all show where they overlap.
         width = 1.6 + 2.6 * (of_groups.shape[1] - 1 - index)
         steps = np.arange(1, len(of_groups) + 1)
         _line(axes, steps, of_groups[group], color=SERIES[index], label=group, linewidth=width)
@@ -122,14 +121,14 @@ def rates(of_groups: pd.DataFrame) -> Markup:
 
 @_styled
 def losses(steps: pd.DataFrame, epochs: pd.DataFrame) -> Markup:
-    """The loss of each step, smoothed over it, and the validation loss at the steps where epochs end.
+    """The loss of each step, the smoothed loss, and the validation loss at the steps where epochs end.
 
     steps, epochs: a stage's rows of history.csv and epochs.csv.
     """
     figure, axes = _blank("step", "loss")
     numbers, valid = np.arange(1, len(steps) + 1), epochs["valid_loss"]
     _line(axes, numbers, steps["loss"], color=SERIES[0], alpha=0.3, linewidth=0.9)
-    # Corrected for its start, as pandas' adjusted mean is.
+    # pandas' mean is corrected for its start by default.
     smoothed = steps["loss"].ewm(alpha=1 - SMOOTHING).mean()
     _line(axes, numbers, smoothed, color=SERIES[0], label="training, smoothed")
     if np.isfinite(valid).any():
@@ -144,7 +143,7 @@ def losses(steps: pd.DataFrame, epochs: pd.DataFrame) -> Markup:
 
 @_styled
 def scores(epochs: pd.DataFrame, metric: str) -> Markup:
-    """The validation score after each epoch, by a stage's rows of epochs.csv."""
+    """The validation score after each epoch, from a stage's rows of epochs.csv."""
     figure, axes = _blank("epoch", metric)
     _line(axes, epochs["epoch"], epochs["score"], color=SERIES[1], marker=_marker(epochs))
     return svg(figure, f"{metric} per epoch")
@@ -152,10 +151,10 @@ def scores(epochs: pd.DataFrame, metric: str) -> Markup:
 
 @_styled
 def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: Array) -> Markup:
-    """The share that is true against what was predicted, by name, and below, how often each was predicted.
+    """A reliability diagram: observed share against predicted probability, and a histogram of confidences below.
 
-    curves: what was predicted, the share and the count of each bin (B,); a larger point is of more predictions, one of
-    fewer than FEW is hollow.
+    curves: by name, the mean prediction, observed share and count of each bin (B,). Larger points have more
+    predictions; points with fewer than FEW are hollow. confidences: (M,).
     """
     figure = Figure(figsize=(WIDTH / 72, 1.35 * HEIGHT / 72))
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -177,7 +176,7 @@ def reliability(curves: Mapping[str, tuple[Array, Array, Array]], confidences: A
 
 @_styled
 def scatter(truth: Array, predicted: Array, name: str) -> Markup:
-    """What was predicted (N,) against the truth (N,); on the line both are the same."""
+    """Predictions (N,) against labels (N,), with the diagonal."""
     figure, axes = _blank(f"{name}, labelled", "predicted")
     both = [float(truth.min()), float(truth.max())]
     axes.plot(both, both, color=QUIET, linestyle=DASHED, linewidth=1)
@@ -188,7 +187,7 @@ def scatter(truth: Array, predicted: Array, name: str) -> Markup:
 
 @_styled
 def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> Markup:
-    """A tag's score (T,) against its threshold (T,), with the one taken and the one before tuning marked."""
+    """A tag's score (T,) at each threshold (T,), with marks at the tuned threshold and the one before tuning."""
     figure, axes = _blank("", "", *SMALL)
     axes.plot(candidates, score, color=SERIES[0])
     axes.axvline(usual, color=QUIET, linestyle=(0, (2, 2)), linewidth=1)
@@ -201,7 +200,7 @@ def thresholds(candidates: Array, score: Array, taken: float, usual: float) -> M
 
 @_styled
 def over_each_other(curves: Sequence[pd.Series[float]], horizontal: str, vertical: str) -> Markup:
-    """Curves of several runs in the order of the series' colours, by their index, which is of whole numbers."""
+    """Curves of several runs in one chart, in the order of the series' colours; their indices are whole numbers."""
     figure, axes = _blank(horizontal, vertical)
     for index, curve in enumerate(curves):
         dashes = ("-", (0, (4, 2)), (0, (1, 1.5)))[index // len(SERIES) % 3]
@@ -211,7 +210,7 @@ def over_each_other(curves: Sequence[pd.Series[float]], horizontal: str, vertica
 
 @_styled
 def progress(epochs: pd.DataFrame) -> Markup:
-    """The losses of epochs, by their rows of epochs.csv, small and without words."""
+    """A small chart of train and validation loss per epoch, without text, from rows of epochs.csv."""
     figure = Figure(figsize=(120 / 72, 34 / 72))
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0.06, 1, 0.88))
@@ -224,7 +223,7 @@ def progress(epochs: pd.DataFrame) -> Markup:
 
 
 def svg(figure: Figure, label: str) -> Markup:
-    """The figure as an element of a page, with its colours and letters taken from the style sheet."""
+    """The figure as an SVG element of a page, with colours and fonts from the style sheet."""
     text = StringIO()
     with mpl.rc_context({"svg.hashsalt": label}):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
@@ -233,17 +232,17 @@ def svg(figure: Figure, label: str) -> Markup:
     for left_out in (r"<metadata>.*?</metadata>", r"<style.*?</style>", r"font-family: [^;\"]+;? ?"):
         drawn = re.sub(left_out, "", drawn, flags=re.DOTALL)
     drawn = re.sub("|".join(VARIABLES), lambda found: f"var(--{VARIABLES[found[0]]})", drawn)
-    # Of several charts in a page names would not be unique; those that are referred to are digests.
+    # These ids would not be unique in a page of several charts; the ids that are referred to are digests.
     drawn = re.sub(r'<(g|text) id="[^"]*"', r"<\1", drawn)
     shape = re.search(r'viewBox="[^"]*"', drawn)
     assert shape is not None
-    # How wide it is, is the page's to say.
+    # The page sets the width.
     drawn = f'<svg role="img" aria-label="{escape(label)}" {shape[0]}' + drawn[drawn.index(">") :]
     return Markup(re.sub(r"\n\s*", "\n", drawn))
 
 
 def _legend(axes: Axes, columns: int = 2) -> None:
-    """The names of the curves above them, where they hide none."""
+    """A legend above the chart, where it hides no curve."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns)
 
 
@@ -255,7 +254,7 @@ def _blank(horizontal: str, vertical: str, width: int = WIDTH, height: int = HEI
 
 
 def _line(axes: Axes, across: Any, up: Any, **looks: Any) -> None:
-    """A line over whole numbers, of POINTS at most."""
+    """A line over whole numbers, with POINTS points at most."""
     kept = np.unique(np.linspace(0, len(across) - 1, min(len(across), POINTS)).round().astype(int))
     axes.plot(np.asarray(across)[kept], np.asarray(up)[kept], **looks)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -266,6 +265,6 @@ def _marker(epochs: Any) -> str:
 
 
 def _logarithmic(axis: Axis) -> None:
-    """Ticks at powers of ten, written as numbers: matplotlib's own are formulas."""
+    """Write ticks as plain numbers: matplotlib's own are formulas."""
     axis.set_major_formatter(PLAIN)
     axis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""The pictures of a report: which images, as the model saw them, with what was predicted and where it looked."""
+"""The pictures of a report: selected images as the model saw them, with predictions and activation maps."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from comp.runs import Run
 from comp.training.backbone import expectations
 from comp.training.predicting import Trained, kept_learners
 
-# About 8 kB each: with them and a table of 10,000 images a page is below 5 MB.
+# About 8 kB each: a page with these pictures and a table of 10,000 images is below 5 MB.
 PICTURES = 200
 SHARES = {"loss": 0.35, "uncertain": 0.15, "sure": 0.15}
 AT_ONCE = 16
 LARGEST = 40
-# Of many classes so many have a bar in a picture's large view, and none that is below a tenth of a percent.
+# The most classes with a bar in a picture's large view, and the smallest probability that gets one.
 BARS, BARELY = 100, 0.0005
 
 
 def gallery(
     competition: Competition, run: Run, outcomes: Outcomes, paths: Sequence[Path], console: Console, *, with_maps: bool
 ) -> dict[str, Any]:
-    """A card for each image worth a picture, whether they have activation maps, and why not, empty if not asked for.
+    """Cards of the images worth a picture, whether they have activation maps, and what prevented maps, if anything.
 
-    paths: of the outcomes' images.
+    paths: the paths of the outcomes' images.
     """
     rows = worth_a_picture(outcomes, PICTURES)
     ranks = {name: {row: rank for rank, row in enumerate(order.tolist())} for name, order in orders(outcomes).items()}
@@ -55,7 +55,7 @@ def gallery(
 
 
 def card_of(outcomes: Outcomes, row: int, path: Path, reading: Reading) -> dict[str, Any]:
-    """What a page shows of an image, beside its picture."""
+    """The content of an image's card."""
     return {
         "id": outcomes.ids[row],
         "fold": outcomes.folds[row],
@@ -76,7 +76,7 @@ def card_of(outcomes: Outcomes, row: int, path: Path, reading: Reading) -> dict[
 def largest_errors(
     competition: Competition, run: Run, outcomes: Outcomes, paths: Sequence[Path]
 ) -> list[dict[str, Any]]:
-    """Of numbers: the images that cost most, the worst first, with what they are and what was predicted."""
+    """Cards of the images with the largest errors in numbers, the worst first, with labels and predictions."""
     reading, largest = reading_of(competition, run), []
     for row in orders(outcomes)["loss"][:LARGEST].tolist():
         values = zip(outcomes.classes, outcomes.targets[row], outcomes.probabilities[row], strict=True)
@@ -86,19 +86,19 @@ def largest_errors(
 
 
 def likely(probabilities: npt.NDArray[np.float64]) -> list[str]:
-    """The classes (C,) that are worth a bar, the likeliest first, each as ``index:probability``."""
+    """The classes with a bar, by their probabilities (C,), the likeliest first, each as ``index:probability``."""
     order = np.argsort(-probabilities, kind="stable")[:BARS]
     return [f"{index}:{probabilities[index]:.4f}" for index in order if probabilities[index] >= BARELY]
 
 
 def _shown(path: Path) -> str:
-    """From the workspace's folder on, as a page may be mailed; elsewhere the whole path."""
+    """The path from the folder ``data`` on, as a page may be mailed; the whole path if there is no such folder."""
     parts = path.parts
     return str(Path(*parts[parts.index("data") :])) if "data" in parts else str(path)
 
 
 def worth_a_picture(outcomes: Outcomes, most: int) -> list[int]:
-    """At most so many rows, highest loss first: the ends of all orders, and the worst and the best of every class."""
+    """At most ``most`` rows, highest loss first: the top of all orders, and the worst and best of every class."""
     ordered = orders(outcomes)
     chosen: dict[int, None] = {}
     for order, share in SHARES.items():
@@ -106,7 +106,7 @@ def worth_a_picture(outcomes: Outcomes, most: int) -> list[int]:
     by_loss = ordered["loss"]
     of_classes = [by_loss[has] for has in outcomes.truth[by_loss].T]
     for turn in range(most):
-        # The first, the last, the second, the last but one: the worst and the best where there are few.
+        # The worst, the best, the second worst, the second best, and so on.
         index = turn // 2 if turn % 2 == 0 else -1 - turn // 2
         for rows in of_classes:
             if len(rows) > turn and len(chosen) < most:
@@ -117,7 +117,7 @@ def worth_a_picture(outcomes: Outcomes, most: int) -> list[int]:
 def _maps(
     competition: Competition, run: Run, outcomes: Outcomes, rows: list[int], paths: Sequence[Path], console: Console
 ) -> dict[int, str]:
-    """Where the run's model sees what it predicts in each of these rows, or the tag that costs most."""
+    """The activation maps of the predicted class, or the tag with the highest loss, by row."""
     size, reading, maps = maps_of(competition, run, console)
     explained = outcomes.costliest if outcomes.tags else outcomes.answers.argmax(axis=1)
     pictures = {}
@@ -131,7 +131,7 @@ def _maps(
 
 
 def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size, Reading, ActivationMaps]:
-    """The size that the run's model was trained at, how images are read for it, and its activation maps."""
+    """The size that the run's model was trained at, its images' reading, and its activation maps."""
     trained = Trained.of(run, competition)
     model, size = next(kept_learners(trained, console)).evaluated.eval(), trained.recipe.stages[-1].pixels
     reading = replace(reading_of(trained.competition, run), interpolation=expectations(model.backbone).interpolation)
@@ -139,8 +139,8 @@ def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size,
 
 
 def reading_of(competition: Competition, run: Run) -> Reading:
-    """How the run's images are read; a page shows them as wide as they are, whatever the model has seen of them."""
-    if run.without_weights:  # so may be the other
+    """The reading of the run's images; a page shows their whole width, even if the model saw less."""
+    if run.without_weights:  # the other run may have no weights either
         return reading_of(competition, run.beside(run.split_of or run.members[0]))
     config = run.record("config")
     fit = config.get("augment", {}).get("fit", "crop")

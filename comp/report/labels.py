@@ -1,8 +1,8 @@
-"""Labels that the predictions of a run contradict: confident learning (Northcutt et al. 2021, arXiv:1911.00068).
+"""Labels that a run's predictions contradict: confident learning (Northcutt et al. 2021, arXiv:1911.00068).
 
 Each image was predicted by a model that did not train on it. A class is predicted confidently where its probability is
-at least the mean of its own images'; a label is contradicted where another class is, and is not the most probable one
-itself. Each tag is a question of its own: whether an image has it.
+at least its mean over the images labelled with it. A label is contradicted where another class is predicted confidently
+and the label is not the most probable class. Each tag is judged by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PAIRS = 20
 
 
 def check_labels(competition: Competition, run: Run, workspace: Workspace, console: Console) -> str:
-    """Write labels.html in the run's folder; gives the line that says how many are contradicted, and where to look.
+    """Write labels.html in the run's folder; return a line with the number of contradicted labels and the page's path.
 
     Raises RunError for a run of another competition or without validation predictions, and where labels are numbers.
     """
@@ -40,8 +40,8 @@ def check_labels(competition: Competition, run: Run, workspace: Workspace, conso
     (outcomes,) = read_outcomes([run], tables)
     if outcomes.numbers:
         raise RunError(
-            f"The labels of {competition.name} are numbers, which no class contradicts; `comp report {run.name}` has "
-            "the largest errors."
+            f"The labels of {competition.name} are numbers, but only classes and tags can be checked; "
+            f"`comp report {run.name}` has the largest errors."
         )
     if not len(outcomes.ids):
         raise RunError(f"No image validated in {run.name}; name a run of folds, or one that was not trained on all.")
@@ -68,7 +68,7 @@ def check_labels(competition: Competition, run: Run, workspace: Workspace, conso
 
 
 def contradictions(outcomes: Outcomes) -> npt.NDArray[np.bool_]:
-    """(N, C): the class that is likelier than an image's label; of tags, those that are given or lack wrongly."""
+    """(N, C): the class that contradicts each image's label; for tags, all that are wrongly given or missing."""
     if outcomes.tags:
         of_tags = zip(outcomes.probabilities.T, outcomes.truth.T, strict=True)
         each = [_likelier(np.stack([1 - has, has], axis=1), truth.astype(int)) >= 0 for has, truth in of_tags]
@@ -94,7 +94,7 @@ def ranked(outcomes: Outcomes, likelier: npt.NDArray[np.bool_]) -> npt.NDArray[n
 
 
 def _pairs(outcomes: Outcomes, likelier: npt.NDArray[np.bool_]) -> list[tuple[str, str]]:
-    """Of each contradiction what is given, and what is likelier."""
+    """The label and the likelier class of each contradiction, or the tag and what is wrong with it."""
     rows, found = (indices.tolist() for indices in likelier.nonzero())
     names = outcomes.classes
     if outcomes.tags:

@@ -1,4 +1,4 @@
-"""A map of images in which those that look alike lie near each other: t-SNE of cached features, or of pixels."""
+"""A map of images that puts similar ones near each other: t-SNE of cached features, or of pixels."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ from comp.training.features import features_of
 
 Array = npt.NDArray[Any]
 
-# More dots than these hide each other, and take their time.
+# More dots would hide each other, and take longer.
 DOTS = 1000
 FEWEST = 20
 PERPLEXITY = 30
 COMPONENTS = 50
 PIXELS = 16
-# Classes that have a colour and a name in the map: the most frequent.
+# The most frequent classes, this many, have a colour and a name in the map.
 NAMED = 20
 WIDTH, HEIGHT = 1000, 560
 
 
 def nearby(tables: Tables, truth: Array, cache: Path, reading: Reading, seed: int) -> dict[str, Any] | None:
-    """The dots of some labelled images, drawn from the seed, and the names of their classes; None for too few images.
+    """The dots of some labelled images, drawn by the seed, and their classes' names; None for too few images.
 
-    truth: (N, C) of bool. The features are those of a frozen backbone that a training cached of just these images last
-    (van der Maaten & Hinton 2008, t-SNE, of their first principal components); without any, pictures of PIXELS pixels
-    stand for them.
+    truth: (N, C) of bool. The map is a t-SNE (van der Maaten & Hinton 2008) of the first principal components of the
+    features that a training last cached of exactly these images; without any, of thumbnails PIXELS pixels wide.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(truth))[:DOTS])
     if len(rows) < FEWEST:

@@ -1,4 +1,4 @@
-"""What was predicted of labelled images, judged image by image and class by class."""
+"""Predictions of labelled images, judged image by image and class by class."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ from comp.submission.predictions import read_members
 
 Array = npt.NDArray[Any]
 
-# The smallest probability whose logarithm is taken.
+# Probabilities are clipped at this before a logarithm.
 SMALLEST = 1e-7
 LIKELY = NEAR = 0.5
 # With fewer images a standard error itself is chance.
 FEWEST = 10
-# Of probabilities in a calibration curve.
+# Bins of a calibration curve.
 BINS = 10
-# A difference of confidence and truth that no one would see.
+# A difference between confidence and accuracy that doesn't matter.
 NEARLY = 0.02
 CANDIDATES = np.linspace(0.01, 0.99, 99)
-# More classes are put in an order in which those that are confused stand together, and no more than MOST are shown.
+# With more classes, confused ones are placed side by side; no more than MOST are shown.
 READ_AS_THEY_ARE = 20
 MOST = 150
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Labelled images and what was predicted of them: N images over C classes or tags.
+    """Labelled images and their predictions: N images, C classes, tags or numbers.
 
-    ids: (N,). folds: the part that each validated in (N,), ``valid`` or the number of its fold.
-    targets: indices of ``classes`` (N,), (N, C) of 0 and 1, or (N, C) numbers; probabilities: (N, C), or numbers too.
-    postprocessing: the run's.
+    ids: (N,). folds: the part in which each image validated (N,), ``valid`` or the number of its fold.
+    targets: indices of ``classes`` (N,), 0 and 1 for tags (N, C), or numbers (N, C). probabilities: (N, C), or the
+    predicted numbers. postprocessing: the run's.
     """
 
     ids: Array
@@ -71,23 +71,23 @@ class Outcomes:
 
     @cached_property
     def errors(self) -> Array:
-        """Of numbers (N, C): how far off each is, in standard deviations of the labels."""
+        """The absolute errors of numbers (N, C), in standard deviations of the labels."""
         spread = self.targets.std(axis=0)
         return np.abs(self.probabilities - self.targets) / np.where(spread > 0, spread, 1)
 
     @cached_property
     def truth(self) -> Array:
-        """(N, C) of bool: which classes or tags each image has."""
+        """(N, C) of bool: the classes or tags that each image has."""
         return one_hot(self.targets, len(self.classes))
 
     @property
     def submitted(self) -> Array:
-        """(N, …): what post-processing makes of the predictions."""
+        """The predictions after post-processing (N, …)."""
         return self.postprocessing(self.probabilities)
 
     @cached_property
     def answers(self) -> Array:
-        """(N, C) of bool: which classes or tags were predicted; without thresholds a tag that is likelier than not."""
+        """(N, C) of bool: the predicted classes or tags; without thresholds, tags above a probability of a half."""
         if isinstance(self.postprocessing, Thresholds if self.tags else CutPoints):
             return one_hot(self.submitted, len(self.classes))
         chosen = self.probabilities > LIKELY if self.tags else self.probabilities.argmax(axis=1)
@@ -95,32 +95,32 @@ class Outcomes:
 
     @cached_property
     def right(self) -> Array:
-        """(N,): whether all was predicted as it is labelled; numbers to less than half a standard deviation."""
+        """(N,): whether an image's predictions are all right; numbers within half a standard deviation."""
         if self.numbers:
             return np.asarray((self.errors < NEAR).all(axis=1))
         return np.asarray((self.truth == self.answers).all(axis=1))
 
     @cached_property
     def costs(self) -> Array:
-        """The loss (N, C) of each class or tag; of one class per image only the label costs."""
+        """The loss of each class or tag (N, C); with one class per image, only the label has a loss."""
         of_labels = np.where(self.truth, self.probabilities, 1 - self.probabilities).clip(SMALLEST, 1 - SMALLEST)
         return np.where(self.truth | self.tags, -np.log(of_labels), 0)
 
     @cached_property
     def losses(self) -> Array:
-        """(N,): the cross-entropy, of tags the mean over them; of numbers the mean of their squared errors."""
+        """(N,): the cross-entropy, for tags their mean, for numbers the mean of their squared errors."""
         if self.numbers:
             return np.asarray((self.errors**2).mean(axis=1))
         return np.asarray(self.costs.mean(axis=1) if self.tags else self.costs.sum(axis=1))
 
     @cached_property
     def costliest(self) -> Array:
-        """(N,): the index of the class that costs most: the label's, or the tag's that was predicted worst."""
+        """(N,): the index of the class with the highest loss: the label's, or the worst predicted tag's."""
         return np.asarray(self.costs.argmax(axis=1))
 
     @cached_property
     def uncertainty(self) -> Array:
-        """(N,): the entropy of what is predicted, as a share of the largest there could be."""
+        """(N,): the entropy of the predictions, as a share of the largest possible."""
         chances = self.probabilities.clip(SMALLEST, 1 - SMALLEST)
         if self.tags:
             return np.asarray((entr(chances) + entr(1 - chances)).mean(axis=1) / np.log(2))
@@ -128,7 +128,7 @@ class Outcomes:
 
     @property
     def confidences(self) -> tuple[Array, Array]:
-        """What is to be calibrated (M,), and if it is true (M,): of the class predicted, the second of two, any tag."""
+        """Probabilities (M,) and whether they came true (M,): of the predicted class, the second of two, or any tag."""
         if self.tags:
             return self.probabilities.ravel(), self.truth.ravel()
         if len(self.classes) == 2:
@@ -137,7 +137,7 @@ class Outcomes:
 
     @cached_property
     def confusion(self) -> pd.DataFrame:
-        """How many images (C, C) of each class, a row, were predicted as each, a column."""
+        """The number of images of each class (rows) that were predicted as each class (columns): (C, C)."""
         counts = self.truth.T.astype(float) @ self.answers
         return pd.DataFrame(counts.astype(int), pd.Index(self.classes, name="label"), list(self.classes))
 
@@ -148,9 +148,9 @@ class Outcomes:
 
 
 def read_outcomes(runs: Sequence[Run], tables: Tables) -> list[Outcomes]:
-    """Each run's outcomes on the images that validated, which may be none, in the order of the tables.
+    """Each run's outcomes on its validation images, which may be none, in the order of the tables.
 
-    Raises RunError where one has no predictions, is of other classes, or predicted images that are no longer labelled.
+    Raises RunError for a run without predictions, with other classes, or with images that are no longer labelled.
     """
     found = []
     for member in read_members(runs):
@@ -181,7 +181,7 @@ def one_hot(targets: Array, classes: int) -> Array:
 
 
 def orders(outcomes: Outcomes) -> dict[str, Array]:
-    """Rows in the orders worth looking at: highest loss, least certain, and most surely right first."""
+    """Rows in three orders: highest loss, least certain, and most surely right first."""
     right = np.flatnonzero(outcomes.right)
     return {
         "loss": np.argsort(-outcomes.losses, kind="stable"),
@@ -191,7 +191,7 @@ def orders(outcomes: Outcomes) -> dict[str, Array]:
 
 
 def most_confused(outcomes: Outcomes) -> pd.DataFrame:
-    """The mistakes by how often they were made, most often first.
+    """The mistakes, the most frequent first.
 
     One class: columns ``label``, ``predicted``, ``count``. Tags: columns ``tag``, ``missed``, ``invented``.
     """
@@ -208,9 +208,9 @@ def most_confused(outcomes: Outcomes) -> pd.DataFrame:
 def top_losses(outcomes: Outcomes) -> pd.DataFrame:
     """The images by their loss, highest first: ``id``, ``label``, ``predicted``, ``probability``, ``loss``.
 
-    One class: the probability is the label's. Tags: the loss is the mean over the tags, the probability that of the tag
-    that costs most, which ``predicted`` names with a minus where it was missed and a plus where it was invented.
-    Numbers: the labels and predictions of all of them, and no probability.
+    One class: the probability is the label's. Tags: the loss is the mean over the tags; the probability is that of the
+    tag with the highest loss, which ``predicted`` names, after a minus if it was missed and a plus if it was invented.
+    Numbers: columns of labels and predictions, without a probability.
     """
     if outcomes.numbers:
         columns = {"id": outcomes.ids, "loss": outcomes.losses}
@@ -229,7 +229,7 @@ def top_losses(outcomes: Outcomes) -> pd.DataFrame:
 
 
 def confusion_to_read(counts: pd.DataFrame) -> pd.DataFrame:
-    """The counts (K, K) of at most MOST classes, those that are confused most; of many, the confused side by side."""
+    """The counts (K, K) of the at most MOST most confused classes; if many, confused classes are side by side."""
     mistakes = counts.to_numpy() - np.diag(np.diag(counts))
     worst_first = np.argsort(-(mistakes.sum(axis=0) + mistakes.sum(axis=1)), kind="stable")
     shown = np.sort(worst_first[:MOST])
@@ -242,11 +242,11 @@ def confusion_to_read(counts: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
-    """A row per class or tag, in their order; what there is nothing to count from is NaN.
+    """A row per class, tag or number, in their order; undefined figures are NaN.
 
-    Columns ``name``; ``images`` and ``predicted``, how many; ``precision``, ``recall`` and ``score``, its F-beta;
-    ``average_precision`` of its probability against the rest; ``loss``, the mean of its images', or of the tag alone.
-    Of numbers ``name``, ``images``, ``rmse``, ``mae``, ``score``, their R², and ``correlation``.
+    Columns ``name``; ``images`` and ``predicted``, counts; ``precision``, ``recall`` and ``score``, its F-beta;
+    ``average_precision`` of its probability against the rest; ``loss``, the mean over the class's images, or the tag's
+    mean over all. For numbers ``name``, ``images``, ``rmse``, ``mae``, ``score``, which is R², and ``correlation``.
     """
     if outcomes.numbers:
         both, each = (outcomes.targets, outcomes.probabilities), {"multioutput": "raw_values"}
@@ -274,10 +274,7 @@ def figures_of_classes(outcomes: Outcomes, beta: float = 1.0) -> pd.DataFrame:
 
 
 def errors_of_classes(one: Outcomes, other: Outcomes, beta: float) -> Array:
-    """The standard error (C,) of how much each class's F-beta differs between two outcomes of the same images.
-
-    By the jackknife; NaN for numbers.
-    """
+    """The jackknife's standard errors (C,) of the F-betas' differences on the same images; NaN for numbers."""
     if one.numbers or len(one.ids) < 2:
         return np.full(len(one.classes), np.nan)
 
@@ -290,10 +287,10 @@ def errors_of_classes(one: Outcomes, other: Outcomes, beta: float) -> Array:
 
 
 def reliability(confidence: Array, true: Array) -> tuple[Array, Array, Array, float]:
-    """Mean confidence, share that is true and count of each tenth that has any, (B,), and the calibration error.
+    """Mean confidence, share that came true and count of each non-empty bin (B,), and the expected calibration error.
 
-    confidence, true: (M,). The error is the expected one: the mean distance of the two, weighed by the
-    counts (Guo et al. 2017, arXiv:1706.04599).
+    confidence, true: (M,). The error is the mean distance of confidence and share, weighted by the counts (Guo et al.
+    2017, arXiv:1706.04599).
     """
     observed, predicted = calibration_curve(true, confidence, n_bins=BINS)
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
@@ -303,7 +300,7 @@ def reliability(confidence: Array, true: Array) -> tuple[Array, Array, Array, fl
 
 
 def calibration_in_words(outcomes: Outcomes) -> str:
-    """Whether predictions are as often right as they say, in one sentence."""
+    """A sentence on whether predictions are right as often as their probabilities say."""
     confidence, true = outcomes.confidences
     if outcomes.tags or len(outcomes.classes) == 2:
         confidence, true = np.maximum(confidence, 1 - confidence), true == (confidence > LIKELY)
@@ -312,12 +309,12 @@ def calibration_in_words(outcomes: Outcomes) -> str:
     if abs(says - right) <= max(NEARLY, chance):
         verdict = "Well calibrated"
     else:
-        verdict = "Too sure of itself" if says > right else "Less sure than it could be"
-    return f"{verdict}: on average it is {says:.1%} sure, and {right:.1%} are right.".replace("%", " %")
+        verdict = "Overconfident" if says > right else "Underconfident"
+    return f"{verdict}: the mean confidence is {says:.1%}, and {right:.1%} are right.".replace("%", " %")
 
 
 def threshold_curve(truth: Array, probabilities: Array, beta: float) -> Array:
-    """F-beta (T,) of one tag, (N,) of bool, at each of CANDIDATES."""
+    """A tag's F-beta (T,) at each of CANDIDATES. truth, probabilities: (N,)."""
     chosen = probabilities[:, None] > CANDIDATES
     hits = (chosen & truth[:, None]).sum(axis=0)
     return (1 + beta**2) * hits / np.maximum(beta**2 * truth.sum() + chosen.sum(axis=0), 1)

@@ -12,12 +12,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 ACROSS = 4
-# Of more classes the counts would be too small to read.
+# With more classes the counts would be too small to read.
 COUNTED = 20
 
 
 class Plot:
-    """A figure that a notebook shows below its cell, whatever backend it has; ``figure`` is matplotlib's."""
+    """A matplotlib ``figure`` that a notebook shows below its cell with any backend."""
 
     def __init__(self, figure: Figure) -> None:
         self.figure = figure
@@ -29,7 +29,7 @@ class Plot:
 
 
 def grid(pictures: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str]) -> Plot:
-    """Images (H, W, 3), each below its title; names of classes are text, whatever signs they have."""
+    """Images (H, W, 3), each below its title, which is plain text, never a formula."""
     rows = -(-len(pictures) // ACROSS)
     figure = Figure(figsize=(2.6 * ACROSS, 2.9 * rows), layout="constrained")
     for axes in figure.subplots(rows, ACROSS, squeeze=False).ravel():
@@ -41,7 +41,7 @@ def grid(pictures: Sequence[npt.NDArray[np.uint8]], titles: Sequence[str]) -> Pl
 
 
 def confusion(counts: pd.DataFrame) -> Plot:
-    """How many images (K, K) of each class, a row, were predicted as each, a column; colour by the row's share."""
+    """A confusion matrix of counts (K, K), labels in rows, predictions in columns, coloured by the row's share."""
     side = max(4.0, 0.42 * len(counts))
     figure = Figure(figsize=(side + 1.5, side + 1), layout="constrained")
     axes: Any = figure.subplots()

@@ -1,7 +1,7 @@
-"""A page from a template: one file with its style, its script and its pictures inside, that asks no one for anything.
+"""Render a page from a template: one file with its style, script and pictures inside, which needs no network.
 
-Names from the data stand in it as text: templates escape whatever is put into them, data for the script is JSON without
-``<``, and the page's own policy runs no script but the page's one, whatever else might get into it.
+Names from the data are always text: templates escape all values, data for the script is JSON without ``<``, and the
+page's content security policy runs only the page's own script.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ from comp.data.reading import in_rgb
 from comp.files import write_text
 from comp.runs.history import time_in_words
 
-# Pixels of a side, about twice what it is shown at on a small screen with two of its pixels to one of the page.
+# A picture's longer side in pixels, about twice its size on a page, for screens with two pixels per CSS pixel.
 SIDE = 176
-# How much of the picture the hottest spot of a map covers.
+# The opacity of the hottest spot of a map.
 OPAQUE = 0.72
 MAP_SIDE = 48
 
 
 def render(template: str, **facts: Any) -> str:
-    """The page by the name of its template, filled with what it shows."""
+    """The HTML of the template with this name, filled with ``facts``."""
     return _templates().get_template(f"{template}.html").render(facts)
 
 
 def write_page(path: Path, template: str, **facts: Any) -> Path:
-    """Write the page, whole or not at all."""
+    """Write the page atomically and return its path."""
     write_text(path, render(template, **facts))
     return path
 
@@ -82,12 +82,12 @@ def _is_missing(value: float | None) -> bool:
 
 
 def breakable(name: str) -> Markup:
-    """A name as text whose line may end after what joins its words, as in ``old_english_sheepdog``."""
+    """A name as text with line breaks allowed after its separators, as in ``old_english_sheepdog``."""
     return Markup("<wbr>").join(re.split(r"(?<=[_\-./])", name))
 
 
 def percent(share: float | None) -> str:
-    """A share in %, with a digit more where it is small or nearly all; all but one is not 100 %."""
+    """A share in %, with another digit where it is near 0 or 100; less than all is never 100 %."""
     if share is None or _is_missing(share):
         return "–"
     if share in (0, 1) or 0.1 <= share < 0.99:
@@ -101,7 +101,7 @@ def seconds(value: float | None) -> str:
 
 
 def one_by_one(rows: Sequence[int], console: Console) -> Iterator[int]:
-    """The rows whose pictures are made, with a bar."""
+    """The rows one by one, with a progress bar of pictures."""
     with console.bar("pictures", len(rows), "images") as bar:
         for row in rows:
             yield row
@@ -116,7 +116,7 @@ def thumbnail(pixels: npt.NDArray[np.uint8]) -> str:
 
 
 def heat(activation: npt.NDArray[Any]) -> str:
-    """An activation map (H, W) of 0 to 1 as a picture to lay over another: hotter is brighter and less transparent."""
+    """An activation map (H, W), 0 to 1, as an overlay picture: hotter is brighter and less transparent."""
     coloured = colormaps["inferno"](0.25 + 0.75 * activation)
     coloured[..., 3] = OPAQUE * activation
     whole = Image.fromarray((255 * coloured).round().astype(np.uint8))

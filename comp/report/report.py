@@ -1,4 +1,4 @@
-"""The report of a run: how well it predicts, where it errs, how its training went, and how to make it again."""
+"""A run's report: how well it predicts, where it errs, how its training went, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ from comp.submission.uncertainty import in_words as errors_in_words
 from comp.training.finder import RangeTest
 
 PAIRS = 20
-# With more rows the page would be too large to open on a phone; those with the highest loss are kept.
+# With more rows the page would be too large to open on a phone; the rows with the highest loss are kept.
 ROWS = 20_000
-# Temperatures nearer to 1 change nothing that a reader would see.
+# Temperatures between these make no visible difference.
 OVERCONFIDENT, UNDERCONFIDENT = 1.02, 0.98
 
 
@@ -54,10 +54,10 @@ def explain(
     with_maps: bool = True,
     tables: Tables | None = None,
 ) -> Path:
-    """Write report.html in the run's folder; raises RunError for a run that was not predicted with.
+    """Write report.html in the run's folder; raises RunError for a run without predictions.
 
-    with_maps: with activation maps, for which the run's model is loaded and looks at the pictures once more.
-    tables: the competition's; without them they are read.
+    with_maps: add activation maps, for which the run's model is loaded and predicts the pictures again.
+    tables: the competition's; read if not given.
     """
     of_images = tables or read_tables(competition, workspace.data(competition.name), console.say)
     tables = of_images.answers
@@ -103,7 +103,7 @@ def explain(
 
 
 def in_words(postprocessing: PostProcessing) -> str:
-    """How the post-processing changes probabilities."""
+    """The post-processing in words."""
     if not isinstance(postprocessing, Clip):
         return postprocessing.words
     text = f"probabilities are kept {postprocessing.smallest:g} away from 0 and 1"
@@ -114,7 +114,7 @@ def in_words(postprocessing: PostProcessing) -> str:
 
 
 def table_of(outcomes: Outcomes) -> dict[str, Any]:
-    """All images, those with the highest loss first, as the page's script takes them."""
+    """The table of all images for the page's script, the highest loss first, at most ROWS."""
     kept = np.argsort(-outcomes.losses, kind="stable")[:ROWS]
     shown = outcomes.take(kept)
 
@@ -145,7 +145,6 @@ def table_of(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def _classes(competition: Competition, outcomes: Outcomes) -> dict[str, Any]:
-    """The figures of each class or tag; which classes are confused, or what each tag's threshold does."""
     beta = competition.scoring.beta or 1.0
     facts = {"figures": figures_of_classes(outcomes, beta), "score_name": f"F{beta:g}", "confusion": None, "curves": []}
     if not outcomes.tags:
@@ -184,7 +183,7 @@ def _calibration(outcomes: Outcomes) -> dict[str, Any]:
 
 
 def _stages(run: Run, recipe: Recipe, metric: str) -> list[dict[str, Any]]:
-    """Each stage that began: its settings, its charts, and its row of the table of times."""
+    """Each stage with epochs: its settings, its charts, and its row in the table of times."""
     epochs, steps = run.history.epochs(), run.history.steps()
     took = run.history.stages().set_index("stage").to_dict("index")
     stages = []
@@ -220,9 +219,9 @@ def _charts(
 
 
 def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = None) -> str | None:
-    """The command for a run with this config.json, with nothing left to defaults; None for one trained by hand.
+    """The command that reproduces a run, with nothing left to defaults; None for a run trained by hand.
 
-    trained: its trained.json.
+    config: its config.json. trained: its trained.json.
     """
     if config.get("split_of"):
         return str(config["command"])
@@ -231,7 +230,7 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
         return shlex.join(["comp", "ensemble" if how else "join", *config["members"], *how])
     declared = config["recipe"]["stages"]
     ended = declared if trained is None else trained["stages"]
-    # Rates that were to be found are numbers where a stage has ended.
+    # A finished stage has a number for a rate that was declared as "find".
     alike = all(one in (other, {**other, "learning_rate": "find"}) for one, other in zip(declared, ended, strict=False))
     if not alike or not (len(declared) == len(ended) or (trained and _ended_early(config, trained))):
         return None
@@ -251,6 +250,6 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
 
 
 def _ended_early(config: Mapping[str, Any], trained: Mapping[str, Any]) -> bool:
-    """Whether the first of the stages that weren't trained was not needed."""
+    """Whether training ended because the next stage was not needed."""
     missing, unexplained = config["recipe"]["stages"][len(trained["stages"]) :], trained.get("unexplained")
     return bool(missing) and unexplained is not None and unexplained <= missing[0].get("needed_above", 0)

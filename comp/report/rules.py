@@ -1,7 +1,7 @@
-"""The rules by which a training's losses are read, one kind of finding each.
+"""The rules of the diagnosis, one kind of finding each.
 
-A rule takes a stage's record, and gives the numbers it is based on, in words, and the one change to try, mostly as the
-command line takes it: ``--set stages.2.cycle_length=2``. It gives None where the numbers could be chance.
+A rule takes a stage's record and returns the numbers that it is based on, in words, and the one change to try, mostly
+as a command-line option: ``--set stages.2.cycle_length=2``. It returns None where the numbers could be chance.
 """
 
 from __future__ import annotations
@@ -20,46 +20,46 @@ Array = npt.NDArray[np.float64]
 
 # Fewer steps say nothing about a slope.
 FEWEST_STEPS = 12
-# The last epoch of a cycle that is long enough hardly moves the weights; a fall by this share of the loss is more.
+# The last epoch of a long enough cycle hardly moves the weights; the loss still falls if it falls by this share.
 FALLING = 0.15
-# Standard errors that a difference between batches must have.
+# The standard errors by which losses of batches must differ.
 CERTAIN = 2.0
-# A head starts at the classes' shares, so the first loss is that of guessing; nothing healthy guesses twice as badly.
+# The first loss is that of guessing, as a head starts at the classes' shares; a healthy loss never reaches twice that.
 EXPLODED = 2.0
-# Mini-batches averaged before a loss is called high: one alone may hold the hardest images.
+# Mini-batches averaged before a loss is called high: a single one may hold the hardest images.
 TOGETHER = 5
-# A rise by less than a tenth of the first loss is what images of another size or a fresh optimizer cost.
+# Images of another size or a fresh optimizer raise the loss by less than this share of the first loss.
 RISE = 0.1
-# A stage that begins below this share of the first loss fine-tunes: it may fall slowly and be right.
+# A stage that begins below this share of the first loss fine-tunes: a slow fall may be right.
 UNTRAINED = 0.75
-# A training that works loses more than this share of its loss in any stage that starts untrained.
+# In a stage that starts untrained, a training that works lowers its loss by more than this share.
 CREPT = 0.2
-# Learning dies out; where the second half of a stage brings a third of what the first did, it has hardly begun.
+# Learning slows down; where the end of a stage still gains this share of what its first half did, it has hardly begun.
 STEADY = 1 / 3
-# The first steps, whose median is where a loss began.
+# A loss began at the median of this many first steps.
 START = 3
-# Below this share of its start a loss has moved no more than batches differ.
+# A change by less than this share of the initial loss is no more than the difference between batches.
 MOVED = 0.01
-# Below this share of the first loss a few hard images make the loss, and it falls and rises by large shares.
+# Below this share of the first loss, a few hard images make up the loss, and it rises and falls by large shares.
 LEARNED = 0.05
-# At this share of the loss of guessing and above, nothing was learned that holds for other images.
+# From this share of the loss of guessing on, nothing was learned that generalises.
 NO_BETTER = 0.97
-# Batch norm's running statistics have a tenth of each batch (torch's momentum): after so many they are of what is now.
+# Batch norm's running statistics take a tenth of each batch (torch's momentum): after this many steps they are current.
 FEW_STEPS = 60
-# With fewer cycles there is one restart, or none, to judge by.
+# With fewer cycles there is at most one restart to judge by.
 FEWEST_CYCLES = 3
-# What a restart must cost, as a share of the loss and in times what a cycle gains, to call cycles too short.
+# Cycles are too short if a restart costs this share of the loss, and this many times the gain of a cycle.
 RESTART = 0.2
 RESTART_TO_GAIN = 3.0
-# Validation losses of the recorded healthy runs wander by up to a twentieth after their lowest.
+# Validation losses of the recorded healthy runs vary by up to a twentieth after their minimum.
 ROSE = 0.1
-# And by this share of the first loss where they are nearly zero.
+# Where they are nearly zero, they vary by up to this share of the first loss.
 ROSE_OF_FIRST = 0.01
-# How far validation loss must stand above train loss to be called overfitted.
+# Overfitting needs a validation loss this many times the train loss.
 GAP = 1.2
-# So many last epochs must all be above the lowest: one alone may be a bad one.
+# This many last epochs must all be above the minimum: a single one may be an outlier.
 LASTING = 3
-# A score up by less than this share is a handful of images.
+# An increase of the score by less than this share is a handful of images.
 BETTER = 0.01
 
 
@@ -68,13 +68,13 @@ Said = tuple[str, str]
 
 @dataclass(frozen=True)
 class Record:
-    """A stage as it went, by its number, from 1.
+    """A stage's record; ``number`` counts from 1.
 
-    epochs: its rows of epochs.csv. losses, rates: of each step, (N,); the rates are the head's.
-    first: the run's first loss, that of guessing. before: the losses that the stage before ended with.
-    later: the stages after it. validated: whether any image of the run did.
-    higher_is_better: of the validation score. guessing: the validation loss of the classes' shares alone.
-    taken: steps of the run up to the stage's end.
+    epochs: its rows of epochs.csv. losses, rates: each step's loss and the head's learning rate (N,).
+    first: the run's first loss, that of guessing. before: the previous stage's final losses.
+    later: the stages after it. validated: whether any image of the run validated.
+    higher_is_better: of the validation score. guessing: the validation loss of predicting the classes' shares.
+    taken: the run's steps up to the stage's end.
     """
 
     number: int
@@ -93,14 +93,14 @@ class Record:
 
     @property
     def peak(self) -> float | None:
-        """The head's highest learning rate, by the steps or else by the declaration; None where it was never found."""
+        """The head's highest learning rate, by the steps or else as declared; None where it was never found."""
         if len(self.rates):
             return float(self.rates.max())
         return None if isinstance(self.stage.learning_rate, str) else float(self.stage.learning_rate)
 
     @cached_property
     def fall(self) -> tuple[float, float] | None:
-        """Train loss before and after its last epoch, or the last third of its only one; None if it no longer fell."""
+        """Train loss before and after the last epoch, or the last third of the only one; None if it no longer fell."""
         train = self.column("train_loss")
         if len(train) > 1:
             length = len(self.losses) // len(train)
@@ -117,7 +117,7 @@ class Record:
         return self.epochs[name].to_numpy(float)
 
     def set(self, field: str, value: float) -> str:
-        """A setting of the stage, as the command line takes it."""
+        """The command-line option that sets a field of the stage."""
         text = f"{value:.2g}" if isinstance(value, float) else str(value)
         return f"--set stages.{self.number}.{field}={text}"
 
@@ -134,7 +134,7 @@ class Record:
 
 
 def not_finite(record: Record) -> Said | None:
-    """A loss overflowed, or became NaN."""
+    """A loss overflowed or became NaN."""
     wrong = np.flatnonzero(~np.isfinite(record.losses))
     if len(wrong):
         where = f"the loss is not finite from step {wrong[0] + 1} of {len(record.losses)} on"
@@ -149,7 +149,7 @@ def not_finite(record: Record) -> Said | None:
 
 
 def too_high(record: Record) -> Said | None:
-    """The loss exploded; a later stage may lose what it was given for a while, if it ends no worse than it began."""
+    """The loss exploded; in a later stage it may rise for a while if it ends no higher than it began."""
     if not len(record.losses) or record.stage.schedule == "lbfgs":  # which has no rate
         return None
     start = max(float(record.losses[0]), *record.before, 0.0)
@@ -175,13 +175,13 @@ def unfinished(record: Record) -> Said | None:
 
 
 def too_low(record: Record) -> Said | None:
-    """The loss crept: it fell little, and as fast at the end as at the beginning, measured by the rates it fell at."""
+    """The loss crept: it fell little, and per learning rate as fast at the end as at the beginning."""
     losses, rates = record.losses, record.rates
-    # A head from the pretrained classifier has learned before its first step.
+    # A head from the pretrained classifier is trained already.
     if len(losses) < FEWEST_STEPS or not rates.sum() > 0 or record.recipe.head == "pretrained":
         return None
     start = float(np.median(losses[:START]))
-    # A step counts as much as its rate, or the end of every cosine would look like the end of learning.
+    # Steps are weighted by their rates, or the end of every cosine would look like the end of learning.
     travelled = rates.cumsum() / rates.sum()
     middle, end = losses[(travelled > 0.4) & (travelled <= 0.6)], losses[travelled > 0.8]
     if start < UNTRAINED * record.first or len(middle) < 2 or len(end) < 2:
@@ -201,11 +201,11 @@ def too_low(record: Record) -> Said | None:
 
 
 def no_better_than_guessing(record: Record) -> Said | None:
-    """A training that ends at, or far above, the validation loss of guessing by the classes' shares.
+    """A training ends at, or far above, the validation loss of guessing by the classes' shares.
 
-    Training losses may look well all the same: they are normalised by their own batches and seen with the weights
-    under way, validation by batch norm's running statistics and with averaged weights, which need steps to follow.
-    What guessing has by a loss of one's own isn't known: the logarithms of shares may be no logits of its head.
+    Its training losses may still look good: they use batch statistics and the current weights, while validation uses
+    batch norm's running statistics and averaged weights, which need steps to catch up. A custom loss isn't judged: the
+    logarithms of shares may not be logits of its head.
     """
     if callable(record.recipe.loss) or not record.validated:
         return None
@@ -220,10 +220,10 @@ def no_better_than_guessing(record: Record) -> Said | None:
         evidence += f", and train loss came down to {train:.3g}"
     lags = learned and not record.recipe.freeze_batch_norm
     if record.taken < FEW_STEPS:
-        follow = "batch norm's running statistics, by which validation is normalised, to follow the weights"
+        follow = "batch norm's running statistics, which validation uses, to follow the weights"
         return f"{evidence}; {steps} are too few {f'for {follow}' if lags else 'to learn from'}", record.longer
     if learned and (not lags or ended < EXPLODED * record.guessing):
-        return f"{evidence}; what it learns doesn't hold for images that it hasn't seen", record.rate_times(0.1)
+        return f"{evidence}; what it learns doesn't generalise to new images", record.rate_times(0.1)
     if learned:
         why = "batch norm's running statistics lag behind weights that move so fast"
         return f"{evidence}; {why}{record.at_rate}", record.rate_times(0.1)
@@ -232,7 +232,7 @@ def no_better_than_guessing(record: Record) -> Said | None:
 
 
 def head_not_converged(record: Record) -> Said | None:
-    """A head that is still far from its best sends large gradients into the backbone when that is unfrozen."""
+    """A head that hasn't converged sends large gradients into the backbone once that is unfrozen."""
     if record.stage.groups > 1 or not record.later or record.later[0].stage.groups == 1:
         return None
     if record.fall is None or record.fall[1] < LEARNED * record.first:
@@ -249,7 +249,7 @@ def head_not_converged(record: Record) -> Said | None:
 
 
 def undone(record: Record) -> Said:
-    """The training went back to the weights from before the stage, and no other rule says why it had to."""
+    """The training went back to the weights from before the stage, and no other rule says why."""
     ended = float(record.column("valid_loss")[-1])
     evidence = (
         f"validation loss rose from {record.before[-1]:.3g} to {ended:.3g}, and the score was no better, so the "
@@ -260,15 +260,15 @@ def undone(record: Record) -> Said:
 
 
 def cycle_too_short(record: Record) -> Said | None:
-    """Every restart undoes more than its cycle then gains: the cycles end before they come down.
+    """Every restart undoes more than its cycle then gains: the cycles end before the loss comes down.
 
-    Judged by the cycles of the stage's second half, because the first ones gain by learning what is easy.
+    Judged by the second half of the cycles, because the first ones gain by learning what is easy.
     """
     cycles = np.array_split(record.losses, len(record.stage.cycle_epochs))
     if len(cycles) < FEWEST_CYCLES or record.stage.cycle_multiplier > 1 or len(cycles[0]) < FEWEST_STEPS:
         return None
     judged = [np.array_split(cycle, 4) for cycle in cycles[len(cycles) // 2 :]]
-    # The first quarter still has the weights that the cycle before came down to.
+    # In the first quarter the weights are still near the previous cycle's end.
     high, low = (np.concatenate([quarters[quarter] for quarters in judged]) for quarter in (1, 3))
     gain = float(judged[0][3].mean() - judged[-1][3].mean()) / (len(judged) - 1)
     cost, end = float(high.mean() - low.mean()), float(low.mean())
@@ -277,7 +277,7 @@ def cycle_too_short(record: Record) -> Said | None:
     gained = f"only {gain:.2g} lower than" if gain > 0 else "no lower than"
     evidence = (
         f"in the last {len(judged)} of {len(cycles)} cycles the loss went up to {high.mean():.3g} after each restart "
-        f"and back to {end:.3g}, and a cycle ended {gained} the one before"
+        f"and back to {end:.3g}, and a cycle ended {gained} the previous one"
     )
     return evidence, record.longer
 
@@ -285,7 +285,7 @@ def cycle_too_short(record: Record) -> Said | None:
 def too_few_epochs(record: Record) -> Said | None:
     """Underfitting: train loss above validation loss, and both still falling.
 
-    Augmentation and dropout put train loss above validation loss in a healthy training too; still falling they are not.
+    In a healthy training augmentation and dropout put train loss above validation loss too, but neither still falls.
     """
     if record.later or not record.validated or not_comparable(record.recipe) or record.fall is None:
         return None
@@ -298,7 +298,7 @@ def too_few_epochs(record: Record) -> Said | None:
             return None
         falls = f"and in the last epoch both still fell, from {before:.3g} and {valid[-2]:.3g}"
     elif record.recipe.dropout or record.recipe.drop_path:
-        # With one validation it isn't known to fall, and the gap alone may be dropout's.
+        # One validation doesn't show whether its loss falls, and the gap alone may come from dropout.
         return None
     else:
         falls = f"and fell from {before:.3g} in the last third of its one epoch"
@@ -306,7 +306,7 @@ def too_few_epochs(record: Record) -> Said | None:
 
 
 def too_many_epochs(record: Record) -> Said | None:
-    """Overfitting: validation loss went up for good while train loss went on falling, and the score gained nothing."""
+    """Overfitting: validation loss rose for good while train loss went on falling, and the score didn't improve."""
     if not record.validated or len(record.epochs) < 3:
         return None
     valid, train, score = (record.column(name) for name in ("valid_loss", "train_loss", "score"))
@@ -331,24 +331,24 @@ def too_many_epochs(record: Record) -> Said | None:
 
 
 def not_comparable(recipe: Recipe) -> tuple[str, ...]:
-    """The fields of a recipe that make its train loss another loss than validation's.
+    """The fields of a recipe that make its train loss incomparable with validation loss.
 
-    Smoothed and mixed targets have a loss above zero however well they are learned, and balanced classes weigh another
-    way than the validation images do: train loss above validation loss is then no sign of anything.
+    Smoothed and mixed targets have a loss above zero however well they are learned, and balanced classes weigh images
+    differently than validation does: a train loss above validation loss then means nothing.
     """
     named = tuple(field for field in ("label_smoothing", "mixup", "cutmix", "mixing") if getattr(recipe, field))
     return named if recipe.balance == "none" else (*named, "balance")
 
 
 def error_of(one: Array, other: Array) -> float:
-    """The difference between two means of batches that chance may make."""
+    """The largest difference between two means of batches that may be chance."""
     if min(len(one), len(other)) < 2:
         return float("inf")
     return CERTAIN * float(np.sqrt(one.var(ddof=1) / len(one) + other.var(ddof=1) / len(other)))
 
 
 def _shortened(record: Record, epochs: int) -> str:
-    """The stage with no more than so many epochs, as near as one field can bring it."""
+    """The option that comes nearest to a stage of at most ``epochs`` epochs by changing one field."""
     stage = record.stage
     if stage.cycles == 1:
         return record.set("cycle_length", max(1, epochs))

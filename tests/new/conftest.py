@@ -1,4 +1,4 @@
-"""Stand-ins of well-known competitions: tiny images, but files, columns and values just as Kaggle serves them."""
+"""Stand-ins for well-known competitions: tiny images, with files, columns and values as Kaggle serves them."""
 
 import shutil
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ TAGS = "primary clear agriculture road water"
 class Layout:
     """A competition as Kaggle serves it.
 
-    expects: parts of the declaration that anyone who knows the competition would write. answers: a template of the
-    truth, where a submission is graded. zipped: folders that are in archives. sample: the sample submission.
+    expects: parts of the right declaration. answers: a template of the truth, where a submission is graded. zipped:
+    folders that are in archives. sample: the sample submission.
     """
 
     kind: Kind
@@ -28,7 +28,7 @@ class Layout:
     sample: str = "sample_submission.csv"
 
     def lay_out(self, slug, place):
-        """In the folder that the local Kaggle serves; the competition's own."""
+        """Write it into the folder that the local Kaggle serves; return the competition's folder."""
         folder = place / slug
         for path in self.kind.files:
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -165,5 +165,5 @@ LAYOUTS = {
 
 @pytest.fixture
 def lay_out(tmp_path):
-    """Makes a stand-in in the folder that the local Kaggle serves, and gives its own: ``lay_out(slug)``."""
+    """``lay_out(slug)`` writes a stand-in for the local Kaggle and returns its folder."""
     return lambda slug="aptos2019-blindness-detection": LAYOUTS[slug].lay_out(slug, tmp_path / "served")

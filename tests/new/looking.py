@@ -1,4 +1,4 @@
-"""What `comp new` looks at, in words, and what it found."""
+"""Build looks for `comp new` from templates, and read its findings."""
 
 from dataclasses import replace
 from io import StringIO
@@ -15,7 +15,7 @@ def table(header, *rows):
 
 
 def look(files="train/{n}.png test/{n}.png", *, numbers=None, metric="", **tables):
-    """Files and the CSVs by name, as ``kind`` takes their templates; a table may be given as it is."""
+    """A look at files and CSVs from templates, as ``kind`` takes them; a table may also be a data frame."""
     templates = {name: one for name, one in tables.items() if isinstance(one, str)}
     made = kind(files, sample=None, numbers=numbers, **templates)
     frames = {name: pd.read_csv(StringIO(text), dtype=str, keep_default_na=False) for name, text in made.tables.items()}
@@ -24,7 +24,7 @@ def look(files="train/{n}.png test/{n}.png", *, numbers=None, metric="", **table
 
 
 def inferred(*files, aside=None, **more):
-    """aside: why tables were not looked at. Else as ``look`` takes it."""
+    """aside: why tables were not looked at. Other arguments are those of ``look``."""
     found = look(*files, **more)
     return infer(replace(found, aside=aside) if aside else found, "mine", "mine")
 
@@ -39,5 +39,5 @@ def about(inferred, what):
 
 
 def doubts(inferred, what):
-    """What a person is asked to look at."""
+    """The uncertain findings."""
     return [finding.text for finding in inferred.findings if finding.about == what and not finding.sure]

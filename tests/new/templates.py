@@ -1,4 +1,4 @@
-"""Files of a competition by templates: a path or a row for each image, with words for what differs between them."""
+"""A competition's files from templates: a path or a row for each image, with placeholders for what differs."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ BYTES = ",".join(["{n}"] * 16)
 
 
 def each(template, numbers):
-    """What a template says of each number, and of three of a kind (``k``) where it names them; each but once."""
+    """The template filled for each number, and for each of three ``k`` where it names them, without duplicates."""
     said = {}
     for n in numbers:
         pet, bits = PETS[n % 3], [n >> k & 1 for k in range(3)]
@@ -54,14 +54,14 @@ def each(template, numbers):
 
 
 def numbers_of(name):
-    """The images to predict, those to train on, or both, by what a path begins with or a table is called."""
+    """The numbers of the test images, the training images, or both, by the name of a path or table."""
     if "{part}" in name or name.startswith(("images", "all")):
         return (*TRAINED, *ASKED)
     return ASKED if name.startswith(("test", "sample", "mean", "example")) else TRAINED
 
 
 def table(template, numbers):
-    """The text of a table, of ``header: row`` for each number, and of lines that follow as they are."""
+    """The text of a table from ``header: row``, with a row per number; further lines stay as they are."""
     header, _, row = template.partition(": ")
     row, *more = row.split("\n")
     return "\n".join([header, *each(row, numbers), *more]) + "\n"
@@ -69,7 +69,7 @@ def table(template, numbers):
 
 @dataclass(frozen=True)
 class Kind:
-    """Files, none an image, and tables as text; the label that one image is to have, and how many there are."""
+    """Files without content and tables as text, with the expected label of one image and the expected counts."""
 
     files: list[str]
     tables: dict[str, str]
@@ -98,9 +98,9 @@ def kind(
     numbers=None,
     **tables,
 ):
-    """files, tables: templates, a table's by its name; JSONs as they are. sample: of the sample submission, if any.
+    """files, tables: templates, tables by name; JSONs as they are. sample: the sample submission's template, if any.
 
-    numbers: to train on, in what is called so or begins with it, where they aren't the usual ones.
+    numbers: unusual numbers of the training images, by the start of the path's or table's name.
     """
 
     def numbers_in(name):
@@ -128,7 +128,7 @@ def yes(files="train/{n}.jpg test/{n}.jpg", **others):
 
 
 def pixels(sample="ImageId,Label: {place},0", **others):
-    """Images that are rows of tables, those to predict without a name."""
+    """Images that are rows of tables; the test images have no names."""
     return kind("", truth=("1/2", "1"), sample=sample, **others)
 
 
@@ -141,7 +141,7 @@ def images(name, numbers, key="id"):
 
 
 def coco(name="{n}.jpg", key="id", **beside):
-    """beside: what else the records of the images have, as templates."""
+    """beside: templates of more fields in the images' records."""
     labels = [{"image_id": n, "category_id": n % 3} for n in TRAINED]
     categories = [{"id": number, "name": pet} for number, pet in enumerate(PETS)]
     of_images = [

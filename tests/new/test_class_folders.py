@@ -1,4 +1,4 @@
-"""Class folders: how they lie, and tables that tell of classes and not of images."""
+"""Layouts of class folders, and tables of classes rather than images."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.new.templates import kind, lay_out
 
 
 def inferred_from(folder, files, tables=(), **others):
-    """What is inferred of files laid out in a folder, and tables as they are."""
+    """The inference from files laid out in a folder; ``tables`` are written as they are."""
     laid = kind(files, **{"sample": None, **others})
     laid.tables.update(tables)
     lay_out(laid, folder)

@@ -1,4 +1,4 @@
-"""What the columns of a table say of its images' labels."""
+"""The labels in the columns of a table."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""What is inferred from a competition's files, whatever they are called."""
+"""The declaration inferred from a competition's files, whatever their names."""
 
 from dataclasses import replace
 
@@ -68,7 +68,7 @@ def test_a_metric_of_numbers_makes_no_numbers_of_classes_where_no_sample_says_wh
 
 
 def of_column(column, values, sample, file="", metric=""):
-    """Images whose labels are in a column, and what the sample submission says of those to predict."""
+    """Images with labels in a column, and a sample submission with the given values for the test images."""
     rows = [f"{number},{values[number % len(values)]}" for number in range(12)]
     files, asked = f"train/{{n}}.png test/{{n}}.png {file}", f"id,{column}: {{n}},{sample}"
     return declared(files, train=table(f"id,{column}", *rows), sample_submission=asked, metric=metric)
@@ -134,12 +134,12 @@ def test_words_that_name_a_group_are_none_where_they_tell_something_of_it(column
     [
         ("series_id,patient_id", 12, "patient_id"),
         ("patient_id,series_id", 12, "patient_id"),
-        # Too few for five folds.
+        # Too few sites for five folds.
         ("series_id,site", 5, "series_id"),
     ],
 )
 def test_of_groups_of_groups_the_larger_are_taken_and_an_answer_is_none(names, patients, taken):
-    """Two images of each series, two series of each patient; and with the series as answers."""
+    """Two images of each series, two series of each patient; the answers are series."""
     columns = names.split(",")
     groups = ",".join("s{pair}" if name == "series_id" else "p{four}" for name in columns)
     given = {"numbers": {"train": range(4 * patients)}, "train": f"id,y,{names}: {{n}},{{half_of_pair}},{groups}"}
@@ -202,10 +202,10 @@ def test_layer_rates_follow_words_of_the_name_and_the_viewpoint_is_to_be_confirm
     [
         ("train/a.png", {}, "no sample submission"),
         ("test/a.png", {"sample_submission": table("id;y", "a;0")}, "separate its columns by commas, not by ';'"),
-        ("test/a.png", {"sample_submission": table("id", "a")}, "a single column, 'id'; give it a second one"),
-        ("test/a.png", {"sample_submission": table("id,y", "a,0")[:0]}, "has no rows; give it one"),
+        ("test/a.png", {"sample_submission": table("id", "a")}, "a single column, 'id'; add a second column"),
+        ("test/a.png", {"sample_submission": table("id,y", "a,0")[:0]}, "has no rows; add one"),
         ("", {"sample_submission": table("id,y", "a,0")}, "no images"),
-        ("test/b.png", {"sample_submission": table("id,y", "a,0")}, "asks for 'a', but no image is called so"),
+        ("test/b.png", {"sample_submission": table("id,y", "a,0")}, "asks for 'a', but no image has that name"),
         ("test/a.png train/c.png", {"sample_submission": table("id,y", "a,0")}, "labels can't be found"),
         (
             "test/a.png images/img_001.png",
@@ -330,7 +330,7 @@ def test_of_a_large_json_on_this_machine_the_first_records_are_read(tmp_path, mo
 def test_a_table_that_was_set_aside_is_named_where_pixels_to_predict_are_missing():
     pixels = f"id,y,band: {{n}},{{half}},{'1 ' * 16}"
     aside = {"test.json": "has 1,430 MB, too many to be looked at"}
-    with pytest.raises(DataError, match=r"sample_submission.csv asks for \(test.json has 1,430 MB") as caught:
+    with pytest.raises(DataError, match=r"test images of sample_submission.csv \(test.json has 1,430 MB") as caught:
         inferred("", train=pixels, sample_submission="id,y: {n},0.5", aside=aside)
     assert "no sample submission" not in str(caught.value)
     with pytest.raises(DataError, match="there is no sample submission"):

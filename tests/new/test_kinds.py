@@ -1,4 +1,4 @@
-"""Kinds of files, each read as people who know it would declare it: by a row of `docs/starting.md`, without an edit."""
+"""Kinds of files, each inferred as its row of `docs/starting.md` says, without an edit."""
 
 import json
 import re
@@ -205,7 +205,7 @@ IMAGES = {
     "hidden images, which only a notebook will see": pets(
         "train_images/{n}.png",
         test="id,age: {n},{quarter}",
-        says="no image that sample_submission.csv asks for is here",
+        says="no test image of sample_submission.csv is here",
     ),
     "a folder for each class and images to predict, with no sample submission": kind(
         "train/{pet}/{n}.jpg test/{n}.jpg",
@@ -221,7 +221,12 @@ IMAGES = {
         says="those in valid validate",
     ),
     "a folder for each class and nothing else": kind(
-        "{pet}/{n}.jpg", truth=("cat/3", "cat"), trained=9, asked=3, sample=None, says="20% of the labelled are hidden"
+        "{pet}/{n}.jpg",
+        truth=("cat/3", "cat"),
+        trained=9,
+        asked=3,
+        sample=None,
+        says="20% of the labelled images are hidden",
     ),
     "a file for each channel": kind(
         "{part}/{n}_blue.png {part}/{n}_green.png {part}/{n}_red.png {part}/{n}_yellow.png",
@@ -315,7 +320,7 @@ KINDS = LABELS | IMAGES | TABLES
 
 
 def row_of(name, inferred):
-    """What is inferred, as the docs have it."""
+    """The inferred declaration as a row of the docs' table."""
     competition = inferred.competition
     (metric,) = (finding for finding in inferred.findings if finding.about == "metric")
     declared = (competition.labels, competition.test, competition.submission)

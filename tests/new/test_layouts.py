@@ -15,7 +15,7 @@ from comp.local_kaggle.server import running
 from comp.runs.resolve import Choices
 from tests.new.conftest import LAYOUTS
 
-# What others write is run by tests of what they have: classes, numbers or pixels.
+# Other kinds of submissions are run by the tests of classes, numbers and pixels.
 RUN = ("planet-understanding-the-amazon-from-space",)
 TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.views=1")
 

@@ -1,4 +1,4 @@
-"""Images of one's own, in a folder for each class: a sample submission is made, and a share hidden and graded here."""
+"""The user's own images: a sample submission is written, or a share of the images is hidden and graded locally."""
 
 import shutil
 from dataclasses import replace
@@ -24,7 +24,7 @@ FOLDERS = "{animal}s/{n}.jpg"
 
 @pytest.fixture
 def started(tmp_path, workspace, monkeypatch):
-    """What `comp new` makes of files: the competition, and the tables of its data."""
+    """The competition that `comp new` declares from files, and its tables."""
     monkeypatch.delenv("COMP_KAGGLE_URL", raising=False)
     said = []
 
@@ -83,7 +83,7 @@ def test_a_validation_set_that_is_given_is_the_split_and_none_of_it_is_hidden(st
 
 
 def of_hidden(labels, folder):
-    """The tables of a folder of images, of which a share is hidden."""
+    """The tables of a folder of images, a share of them hidden."""
     given = {"labels": KnownLabels(labels), "test": HiddenImages(labels), "prepare": HideShare(0.2)}
     digits = competition_named("digits", REPOSITORY_COMPETITIONS)
     return read_tables(replace(digits, **given, sample_submission="prepared/sample_submission.csv"), folder)
@@ -153,7 +153,7 @@ def test_of_tags_a_share_is_hidden_too(started, workspace):
     said = {id_: "|".join(label) for id_, label in zip(tables.train["id"], tables.train["label"], strict=True)}
     assert set(said.values()) == set(tags)
     answers = pd.read_csv(workspace.data("mine") / "prepared" / "answers.csv", dtype=str).set_index("id")["label"]
-    # Tags are dealt in nearly their shares.
+    # The split keeps the tags' shares approximately.
     assert 5 <= len(answers) == len(tables.test) <= 10
     assert {**said, **answers} == {f"{n}.png": tags[n % 4] for n in range(40)}
 

@@ -1,4 +1,4 @@
-"""`comp new` from the command line: where the files are, and what is refused."""
+"""`comp new` from the command line: sources of files, and errors."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.v
 
 @pytest.fixture
 def new(comp, tmp_path):
-    """`comp new`, into a folder of one's own."""
+    """`comp new`, into a temporary folder."""
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     return lambda *arguments: comp("--competitions", plugins, "new", *arguments)
@@ -32,7 +32,7 @@ def new(comp, tmp_path):
 
 @pytest.fixture
 def served(lay_out, tmp_path, monkeypatch):
-    """Serves a stand-in as long as the test lasts."""
+    """Serve a stand-in as long as the test lasts."""
     with ExitStack() as stack:
 
         def serve(*slug):
@@ -61,7 +61,7 @@ def test_a_folder_of_one_s_own_is_run_where_it_lies(new, lay_out, workspace):
 
 
 def packed_as(kind, folder):
-    """Put a folder into an archive that can't be listed from afar; what is named for it."""
+    """Put a folder into an archive that can't be listed remotely; return the name in the console's line."""
     packed = folder.parent / "train.zip"
     if kind == "tar":
         with tarfile.open(packed.with_name("train.tar.gz"), "w:gz") as archive:
@@ -88,7 +88,7 @@ def test_images_in_an_archive_that_can_t_be_looked_into_are_downloaded(new, serv
     shutil.rmtree(made / "train")
     ended = new("mine", "--kaggle", made.name)
     assert not ended.status, ended.err
-    assert f"{named} can't be looked into from afar" in ended.out
+    assert f"{named} can't be looked into remotely" in ended.out
     assert len(declared(ended).labels.read(workspace.data("mine"))) == 24
 
 
@@ -106,7 +106,7 @@ def test_archives_that_hold_folders_of_one_name_are_listed_as_they_are_unpacked(
 
 @pytest.fixture
 def apart(served):
-    """Planet as Kaggle has it: the tables in the competition, the images in somebody's data set."""
+    """Planet as at Kaggle: the tables are in the competition, the images in a user's data set."""
     made = served("planet-understanding-the-amazon-from-space")
     images = made.parent / "planets-dataset" / "planet" / "planet"
     images.mkdir(parents=True)
@@ -136,7 +136,7 @@ def test_a_large_folder_s_first_files_are_listed_and_all_only_where_they_are_not
     served(slug)
     ended = new("mine", "--kaggle", slug)
     assert declared(ended).labels.folder == ("images" if whole else "train")
-    assert ("every file is being listed" in ended.out) == whole
+    assert ("every file is listed" in ended.out) == whole
     assert ("? files" in ended.out) == ("? check" in ended.out) == (not whole)
 
 
@@ -254,7 +254,7 @@ def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     plugins = ("--competitions", tmp_path / "plugins")
     assert "comp new mine --data DIR" in comp(*plugins, "check", "mine").err
     assert "`comp new mine --data DIR` links them instead" in comp(*plugins, "download", "mine").err
-    # What a failed download left doesn't count as data.
+    # The rest of a failed download doesn't count as data.
     assert "The data of mine are not here" in comp(*plugins, "check", "mine").err
     other = lay_out("cassava-leaf-disease-classification")
     told = new("mine", "--data", other).err
@@ -272,7 +272,7 @@ def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     assert declaration.read_text() == text
     assert not comp(*plugins, "check", "mine").status
     assert not comp(*plugins, "download", "mine").status
-    # What was added since must not be left out silently.
+    # A file that was added since must not be left out silently.
     shutil.rmtree(declaration.parent)
     (data / "added.csv").write_text("id\n")
     assert "holds other data; remove it" in new("mine", "--data", data).sentence

@@ -1,4 +1,4 @@
-"""How images may be augmented: by words, else by whether they have an up and a middle."""
+"""The choice of the viewpoint: by words, else by whether images have an up and a middle."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The written declaration is Python that says the same."""
+"""The written declaration is Python code that loads as the same declaration."""
 
 from dataclasses import replace
 

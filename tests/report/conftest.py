@@ -2,7 +2,7 @@ from html.parser import HTMLParser
 
 
 class Page(HTMLParser):
-    """A page as one reads it without a browser: its elements by id, how many pictures it has, and its text."""
+    """A page's ids, number of pictures and text, read without a browser."""
 
     def __init__(self, path):
         super().__init__()

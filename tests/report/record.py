@@ -1,11 +1,11 @@
-"""Records the histories that the diagnosis is tested on, by training digits so that it goes wrong in every way.
+"""Record the histories that the diagnosis is tested on, by training digits in all the ways that go wrong.
 
 python tests/report/record.py            # all of them, into tests/report/histories/
 python tests/report/record.py NAME ...   # only these
 
-Run it by hand after a change to how a training goes, then look at what tests/report/test_diagnosis.py says: another
-machine rounds otherwise and gets other numbers. It takes some minutes on two cores. Nothing but the recipe is tuned to
-get a fault; the tables are what the training wrote, rounded to six digits.
+Run it by hand after a change to training, then run tests/report/test_diagnosis.py and adapt its numbers: other machines
+round differently. It takes some minutes on two cores. Only the recipe is tuned to get a fault; the tables are what the
+training wrote, rounded to six digits.
 """
 
 import json
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-# Before torch is imported: a thread more or less is another order of adding up.
+# Before torch is imported: the number of threads changes the order of sums.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import pandas as pd
@@ -56,7 +56,7 @@ RECORDINGS = {
     "healthy_all_data": recipe(SGDR),
     # As few epochs as those of too_few_epochs, but with targets that put train loss above validation loss anyway.
     "smoothed": recipe(everything(cycle_length=2, learning_rate=1e-3), label_smoothing=0.2),
-    # The first stage is well; the second multiplies the weights until they overflow.
+    # The first stage is healthy; the second multiplies the weights until they overflow.
     "no_number": recipe(SGDR, everything(cycle_length=2, learning_rate=1e9), optimizer="sgd"),
     "rate_too_high": recipe(everything(cycle_length=4, learning_rate=1.0)),
     "rate_too_high_later": recipe(SGDR, everything(cycle_length=2, learning_rate=0.3)),
@@ -95,7 +95,7 @@ def record(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    # The local Kaggle, whatever credentials this machine has.
+    # Use the local Kaggle, whatever credentials this machine has.
     for variable in [name for name in os.environ if name.startswith(("KAGGLE_", "COMP_"))]:
         del os.environ[variable]
     record(sys.argv[1:] or list(RECORDINGS))

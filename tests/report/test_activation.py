@@ -43,7 +43,7 @@ def test_a_map_covers_its_image_whatever_the_backbone_pools(backbone, size):
     model = classifier(backbone)
     set_size(model, size)
     maps, pixels = ActivationMaps(model, size), images(3, size)
-    # The model is taken in two parts, and put together it must still be the model.
+    # The two parts of the model must together compute what the model does.
     with torch.no_grad():
         whole = model(torch.from_numpy(pixels))
     assert torch.allclose(maps._parts(torch.from_numpy(pixels).permute(0, 3, 1, 2)), whole, atol=1e-5)
@@ -56,7 +56,7 @@ def test_a_map_covers_its_image_whatever_the_backbone_pools(backbone, size):
 
 
 def test_of_mean_pooled_activations_the_map_is_their_sum_weighed_by_the_head():
-    """Grad-CAM of a linear head on their mean is CAM (Zhou et al. 2015, arXiv:1512.04150)."""
+    """Grad-CAM of a linear head on mean-pooled activations is CAM (Zhou et al. 2015, arXiv:1512.04150)."""
     model = classifier("test_resnet", classes=8)
     pixels = images(1, SIZE)
     with torch.no_grad():

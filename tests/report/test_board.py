@@ -19,7 +19,7 @@ def rows(workspace):
 
 
 def shown(workspace, *names):
-    """What is shown of the only run."""
+    """The board's row of the only run."""
     (row,) = rows(workspace).values()
     return tuple(row[name] for name in names)
 

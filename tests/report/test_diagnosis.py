@@ -1,4 +1,4 @@
-"""The diagnosis of trainings that were made to go wrong; tests/report/record.py says how each was."""
+"""The diagnosis of trainings that were made to go wrong, which tests/report/record.py recorded."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ HISTORIES = Path(__file__).parent / "histories"
 HEALTHY = sorted(folder.name for folder in HISTORIES.glob("healthy_*"))
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)
 TOO_HIGH, TOO_LOW, NOT_FINITE = "learning rate too high", "learning rate too low", "loss is not finite"
-# Where validation loss rose most on the way, though the training ended well.
+# The largest rise of validation loss on the way, in trainings that ended well.
 RISES = {
     "healthy_head_first": "in epoch 4 of stage 2, validation loss rose from 0.157 to 0.332, where a cycle restarts",
     "healthy_one_cycle": "in epoch 3 of stage 1, validation loss rose from 0.568 to 1.35, and came back",
@@ -58,7 +58,7 @@ def in_stage(recipe, **changes):
 
 
 def numbers_of(name, epochs, steps):
-    """What the evidence of a finding must name, from the tables."""
+    """The numbers from the tables that a finding's evidence must name."""
     train, valid, losses = epochs["train_loss"], epochs["valid_loss"], steps["loss"]
     if name == "rate_too_high":
         means = losses.rolling(5).mean()
@@ -91,7 +91,7 @@ def test_a_healthy_training_has_no_finding_and_is_unfinished_where_it_was_stoppe
     epochs, steps, recipe = recorded(name)
     assert diagnose(epochs, steps, recipe) == ()
     said = healthy(epochs, recipe)
-    # A stage that loses what it was given for a while only is healthy.
+    # A stage whose loss rises only for a while is healthy.
     assert name != "healthy_head_first" or epochs["train_loss"][30] > 10 * epochs["train_loss"][29]
     verdict = "it ended well" if name in RISES else "nothing looks wrong"
     assert said.startswith(f"{verdict}: train loss {epochs['train_loss'].iloc[-1]:.4g}")
@@ -106,7 +106,7 @@ def test_a_healthy_training_has_no_finding_and_is_unfinished_where_it_was_stoppe
     ("losses", "words"),
     [
         (lambda steps: np.resize([2.3, 2.31, 2.29, 2.302], steps), "hardly moved"),
-        # It falls little, but at once, and then stays: the task is hard.
+        # The loss falls little, but at once, and then stays: the task is hard.
         (lambda steps: 2.1 + 0.2 * np.exp(-np.arange(steps) / 4), None),
         # It rose.
         (lambda steps: np.interp(np.arange(steps), [2, 3, steps * 0.66, steps * 0.67], [2.0, 2.4, 2.4, 2.1]), None),
@@ -138,7 +138,7 @@ FEW = "too few epochs"
         *(("too_few_epochs_one", [], regularised, []) for regularised in ({"dropout": 0.3}, {"drop_path": 0.1})),
         ("too_few_epochs", [], {"dropout": 0.5}, [FEW]),
         ("too_few_epochs", [0.61, 0.60], {"dropout": 0.5}, []),
-        # These train on another loss than validation's.
+        # With these settings train loss and validation loss aren't comparable.
         *(
             ("too_few_epochs", [], mixed, [])
             for mixed in ({"mixup": 0.2}, {"cutmix": 1.0}, {"mixing": max}, {"balance": "weights"})
@@ -228,9 +228,9 @@ def test_a_single_epoch_of_few_steps_says_nothing(steps_per_epoch):
 
 @pytest.fixture
 def run_of(workspace):
-    """A run folder with the tables of a recording, and with its recipe, of which fields and those of stages may differ.
+    """A run folder with the tables and the recipe of a recording; ``stages`` and ``settings`` change the recipe.
 
-    beside: more of its config.
+    beside: more fields of its config.
     """
 
     def make(name, stages=None, beside=None, **settings):
@@ -272,10 +272,10 @@ def test_tables_or_a_config_of_another_version_are_one_sentence(run_of, comp):
     ("ends", "changes", "change", "words"),
     [
         (6.75e8, {}, "cycle_length=2", "6.75e+08; guessing the same for every image has 2.3"),
-        # Warmed up, an average is over fewer steps than there were; whether it harms isn't known.
+        # Averaged weights warm up over fewer steps than were taken; whether they harm is unknown.
         (6.75e8, {"ema": 0.999}, "cycle_length=2", "34 steps are too few"),
         (6.75e8, {"freeze_batch_norm": True}, "cycle_length=2", "34 steps are too few to learn from"),
-        # Of such a loss it isn't known what guessing would have, nor is it its first one.
+        # The loss of guessing is unknown for a custom loss, and isn't its first value either.
         (6.75e8, {"loss": lambda logits, targets: logits.mean()}, None, None),
         (2.29, {}, "cycle_length=2", "34 steps are too few"),
         (2.0, {}, None, None),
@@ -293,7 +293,7 @@ def test_a_validation_loss_that_ends_at_or_far_above_guessing_is_found_after_one
     ("ends", "train", "changes", "cause", "rate"),
     [
         (9e4, 0.1, {}, "running statistics lag", "0.0004"),
-        (9e4, 0.1, {"freeze_batch_norm": True}, "doesn't hold for images", "0.0004"),
+        (9e4, 0.1, {"freeze_batch_norm": True}, "doesn't generalise to new images", "0.0004"),
         (2.4, 2.35, {}, "learned nothing", "0.04"),
     ],
 )
@@ -330,9 +330,9 @@ def test_a_run_whose_temperature_is_far_below_one_is_under_confident(run_of, tem
     ("score", "loss", "valid_loss", "change"),
     [
         (0.999, 1e-4, None, "--set stages.1.cycle_length=2"),
-        # One that is worse in one of both alone may be chance, or over-confident.
+        # A run that is worse in loss or score alone may be so by chance, or overconfident.
         *((score, loss, None, None) for score, loss in ((0.999, 10.0), (0.5, 1e-4), (0.5, 10.0))),
-        # Where it rises from the first epoch on, more epochs do no good.
+        # Where validation loss rises from the first epoch on, more epochs do no good.
         (0.999, 1e-4, 0.5 + 0.01 * np.arange(7), "--set stages.1.learning_rate=0.0002"),
     ],
 )
@@ -364,7 +364,7 @@ def test_a_stage_that_was_undone_is_a_finding_and_what_follows_is_judged_by_the_
     before = epochs.loc[of_head, "valid_loss"].iloc[-1]
     epochs.loc[~of_head, "valid_loss"] *= 2 * before / epochs["valid_loss"].iloc[-1]
     if later:
-        # The head again, which ends where it did.
+        # The head is trained again and ends at the same loss.
         run.write_record("config", {"recipe": {**run.record("config")["recipe"], "stages": [first, second, first]}})
         epochs, steps = (pd.concat([table, table[table["stage"] == 1].assign(stage=3)]) for table in (epochs, steps))
     epochs.to_csv(run.folder / "epochs.csv", index=False)

@@ -1,4 +1,4 @@
-"""What the page of the data is made of, and what it advises."""
+"""The content of the page on the data, and its advice."""
 
 import re
 import shutil
@@ -31,12 +31,12 @@ def test_an_exploration_is_of_the_data_the_recipe_the_split_and_the_features_tha
     assert "together" not in page.ids
     assert "20 × 20" in page.text
     assert "small images" not in page.text  # 20 px are enlarged to no more
-    # 36 samples, 12 to predict, one as it is, six augmentations, the two fixed views.
+    # 36 samples, 12 test images, one original, six augmentations, the two fixed views.
     assert page.pictures == 36 + 12 + 1 + 6 + 2
     assert {"nearby", "unlabelled"} <= page.ids
-    assert "t-SNE of their pixels" in page.text
+    assert "t-SNE of thumbnails" in page.text
 
-    # Again it is the same but for its date and the features that a training cached of these images meanwhile.
+    # A second page is the same but for its date and the features that a training cached meanwhile.
     tables = checked_tables(made.competition, made.workspace, Console())
     content = content_digest(tables.train["path"].array, tables.train["content"].tolist())
     cache = made.workspace.cache / "features"
@@ -56,14 +56,18 @@ def test_what_the_data_check_found_is_counted_listed_and_shown_side_by_side(made
     (data / "train" / "t05.png").write_bytes((data / "train" / "t05.png").read_bytes()[:200])
     (data / "test" / "q01.png").write_text("<b>no image</b>")
     page = Page(explore(made.competition, Choices(), made.workspace, Console()))
-    for advice in ("unreadable: 1 labelled image and 1 ", "conflicting labels: 2 labelled images", "leaks: 1 image "):
+    for advice in (
+        "unreadable: 1 labelled image and 1 ",
+        "conflicting labels: 2 labelled images",
+        "leaks: 1 test image ",
+    ):
         assert advice in page.text
     assert "exact leaks 0 1 " in page.text
     assert "exact conflicting labels 2 0 " in page.text
     assert re.search(r"train/t05.png (truncated|damaged)", page.text)
     assert "exact conflicting labels green train/t01.png blue train/t02.png" in page.text
     assert "exact leak to predict test/q03.png red train/t00.png" in page.text
-    # As without them, but for one of each that can't be read, and two pairs.
+    # As before, without a labelled and a test image that can't be read, and with two pairs.
     assert page.pictures == 35 + 11 + 1 + 6 + 2 + 2 * 2
 
 
@@ -75,7 +79,7 @@ def images(train=(256, 256), test=None, mode="RGB", test_mode="RGB"):
 def advised(frame=None, counts=MANY, metric="accuracy", recipe=RECIPE, pretrained_at=224, fit="crop"):
     frame = images() if frame is None else frame
     names = [f"c{index}" for index in range(len(counts))]
-    # Enough images that their number is no subject, but for the test of it.
+    # Enough images for no advice on few images, but in the test of that.
     frame = pd.concat([frame] * 70, ignore_index=True)
     return advise(frame, np.array(counts), names, METRICS[metric], recipe, pretrained_at, fit)
 
@@ -103,21 +107,21 @@ UNALIKE = "unlike test images"
         ({"frame": images((64, 80))}, "small images", "--set stages.1.size=64", "64 px"),
         ({"frame": images((600, 500))}, "large images", "--set stages.1.size=320", "500 px"),
         ({"frame": images((460, 455))}, "large images", "--set stages.1.size=320", "455 px"),
-        ({"pretrained_at": 448}, "unlike the pretraining", "--set stages.1.size=448", "things appear smaller"),
+        ({"pretrained_at": 448}, "unlike the pretraining", "--set stages.1.size=448", "things look smaller"),
         ({"frame": images((512, 256))}, "long shapes", "--set tta=random", "100%"),
         ({"frame": images((512, 256)), "recipe": Recipe(stages=STAGES, tta="random")}, "long shapes", "", "100%"),
         ({"frame": images((256, 256), (400, 256))}, UNALIKE, "", "256 px and 320 px"),
         ({"frame": images(test_mode="L")}, UNALIKE, "", "100% RGB and 100% L"),
-        # It is mended only for metrics that count classes alike.
+        # Imbalance is changed only for metrics in which all classes count the same.
         ({"counts": [5000, 300]}, "imbalance", "", "c0 has 5,000 images and c1 300"),
         ({"counts": [5000, 300], "metric": "macro_f1"}, "imbalance", "--set balance=oversample", "c1 300; in macro_f1"),
         (
             {"counts": [4000, 3, 4, 5, 6, 7]},
             "rare classes",
             "--folds 5",
-            "c1, c2, c3 and 2 more there are fewer",
+            "there are fewer than 20 images of c1, c2, c3 and 2 more",
         ),
-        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "of c1 there are fewer than 20 images"),
+        ({"counts": [4000, 3]}, "rare classes", "--folds 5", "there are fewer than 20 images of c1"),
     ],
 )
 def test_what_is_unusual_is_named_with_its_numbers_and_a_change_to_try(given, kind, change, evidence):

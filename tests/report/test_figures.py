@@ -57,7 +57,7 @@ def test_a_chart_is_an_element_with_a_name_and_colours_of_the_page(charts):
         assert set(re.findall(r"#[0-9a-f]{6}\b(?!\))", coloured)) <= {"#ffffff"}
         assert "font-family" not in chart
         assert "<style" not in chart
-    # In one page they share no names but for the same shapes.
+    # Charts in one page share ids only for identical shapes.
     shapes = {pair for chart in charts.values() for pair in re.findall(r'id="(\w+)"[^>]*? d="([^"]*)"', chart)}
     assert len(dict(shapes)) == len(shapes)
 

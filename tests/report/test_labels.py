@@ -1,4 +1,4 @@
-"""Labels that are wrong are found by what was predicted of their images."""
+"""Wrong labels are found by the predictions of their images."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ def test_a_label_is_contradicted_where_another_class_is_as_probable_as_where_it_
     ]
     outcomes = judged([0, 0, 1, 1, 0, 0, 1], probabilities)
     likelier = contradictions(outcomes)
-    # The second dog is not as sure as dogs are, and no emu is labelled to tell how sure they would be.
+    # The second dog's probability is below the dogs' mean, and without labelled emus theirs is unknown.
     assert np.argwhere(likelier).tolist() == [[4, 1]]
     assert ranked(outcomes, likelier).tolist() == [4]
 
@@ -27,7 +27,7 @@ def test_tags_are_contradicted_one_by_one_and_the_least_probable_stands_first():
     labels = [[1, 0, 1], [1, 0, 1], [1, 0, 0], [1, 1, 0], [1, 0, 0]]
     outcomes = judged(labels, probabilities, TAGS)
     likelier = contradictions(outcomes)
-    assert np.argwhere(likelier).tolist() == [[4, 1]]  # nobody knows how sure the absence of "clear" would be
+    assert np.argwhere(likelier).tolist() == [[4, 1]]  # no image lacks "clear", so its mean is unknown
     labels[0][0] = 0
     outcomes = judged(labels, probabilities, TAGS)
     likelier = contradictions(outcomes)

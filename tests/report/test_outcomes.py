@@ -31,7 +31,7 @@ def judged(targets, probabilities, classes=ANIMALS, postprocessing=AS_PREDICTED)
 
 
 def predicted(targets, answers, classes):
-    """Images of one class each, surely predicted as another or the same."""
+    """Images of one class each, confidently predicted as another or the same."""
     return judged(targets, np.eye(len(classes))[answers], classes)
 
 
@@ -54,7 +54,7 @@ def test_an_image_is_right_where_its_most_probable_class_is_the_label():
 
 @pytest.mark.parametrize(
     ("sure", "right", "verdict"),
-    [(0.9, 90, "Well calibrated"), (0.9, 70, "Too sure of itself"), (0.6, 95, "Less sure than it could be")],
+    [(0.9, 90, "Well calibrated"), (0.9, 70, "Overconfident"), (0.6, 95, "Underconfident")],
 )
 def test_calibration_is_said_in_one_sentence(sure, right, verdict):
     targets = np.where(np.arange(100) < right, 0, 1)
@@ -98,7 +98,7 @@ def test_mistakes_are_counted_by_pair_the_most_frequent_first_then_by_name():
 
 
 def test_missed_and_invented_tags_are_counted_the_worst_first():
-    # A tag as likely as not is not predicted.
+    # A tag with a probability of a half is not predicted.
     probabilities = [[0.9, 0.1, 0.5], [0.9, 0.6, 0.2], [0.1, 0.9, 0.7]]
     table = most_confused(judged([[1, 0, 1], [1, 0, 1], [0, 1, 0]], probabilities, TAGS))
     assert list(table.columns) == ["tag", "missed", "invented"]
@@ -110,7 +110,7 @@ def test_the_image_with_the_highest_loss_comes_first_with_its_label_s_probabilit
     table = top_losses(
         judged([0, 1, 2, 0, 0], [[0.7, 0.2, 0.1], [0.8, 0.1, 0.1], [0, 0, 1], [0.7, 0.2, 0.1], [0, 1, 0]])
     )
-    # Images of one loss stay in their order; a probability of nought costs much, but not infinitely.
+    # Images of equal loss keep their order; a probability of 0 has a high but finite loss.
     assert table.drop(columns="loss").to_dict("list") == {
         "id": ["i4", "i1", "i0", "i3", "i2"],
         "label": ["cat", "dog", "cat", "cat", "emu"],

@@ -1,4 +1,4 @@
-"""What a report is made of, without a browser; tests/report/in_browser looks at it with one."""
+"""The content of a report, without a browser; tests/report/in_browser uses one."""
 
 import shlex
 
@@ -23,7 +23,7 @@ from comp import LabelFunction
 
 
 def labels(folder):
-    # One file stands for all: what a page holds of them is as much.
+    # One file stands for all images: their pictures in the page are of the same size.
     rows = [(f"{row:032x}", folder / "photograph.jpg", f"breed {row % 120}") for row in range(10_000)]
     return pd.DataFrame(rows, columns=["id", "path", "label"])
 

@@ -1,10 +1,10 @@
 "use strict";
-// Without this script all pictures, charts and tables show; with it they can be filtered and ordered.
+// Without this script all pictures, charts and tables show; with it they can be filtered and sorted.
 document.documentElement.classList.add("js");
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const one = (selector, within = document) => within.querySelector(selector);
 const chosen = (controls, name) => { const control = one(`[name=${name}]`, controls); return control ? control.value : ""; };
-// Whether what is chosen by these controls is among the values of each name, or nothing is.
+// Whether the controls' choices are among the values, name by name; no choice fits all.
 const fitting = (controls, values) => ["actual", "predicted", "right", "fold"].every(name => {
   const value = chosen(controls, name);
   return value === "" || [values(name)].flat().map(String).includes(value);
@@ -42,7 +42,7 @@ for (const gallery of all(".gallery")) {
   show();
 }
 
-// A pair of classes leads to its pictures.
+// Clicking a pair of classes shows its pictures.
 document.addEventListener("click", event => {
   const button = event.target.closest("[data-pair]"), gallery = one("#gallery");
   if (!button || !gallery) return;
@@ -56,7 +56,7 @@ document.addEventListener("click", event => {
   one("[name=actual]", gallery).focus({preventScroll: true});
 });
 
-// A picture opens large, its map beside it, with what was predicted and the path to copy; arrow keys lead on.
+// A click shows a picture large, with its map, predictions and path to copy; arrow keys go to the next one.
 const large = made("dialog", "", "large");
 large.setAttribute("aria-label", "One picture, large");
 const openLarge = card => {
@@ -110,7 +110,7 @@ document.addEventListener("keydown", event => {
 });
 
 const as_sent = new Map(all("[data-part]").map(part => [part, part.innerHTML]));
-// Tables: a column's head sorts by it; on a phone, cells say which column they are of, and what matters less goes.
+// Tables: a click on a head sorts by its column; on a phone, cells name their column and minor columns are hidden.
 const order = (table, column, down) => {
   const body = table.tBodies[0], value = row => {
     const cell = row.cells[column], text = cell.dataset.value ?? cell.textContent.trim(), number = Number(text.replace(/[,%\s]/g, ""));
@@ -177,7 +177,7 @@ for (const place of all(".rows")) {
   show();
 }
 
-// The board asks for itself again, takes what changed, and keeps what was sorted, ticked and filtered.
+// The board reloads itself, replaces the parts that changed, and keeps sorting, ticks and filters.
 const board = one("main[data-refresh]");
 if (board) {
   const filter = one("[name=filter]"), parts = all("[data-part]", board);

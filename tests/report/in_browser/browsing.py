@@ -16,7 +16,7 @@ LOOKS = {
     "phone": {"viewport": {"width": 390, "height": 844}, "color_scheme": "light", "has_touch": True},
     "dark": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
 }
-# What Chromium would otherwise do beside showing a page.
+# Turn off everything that Chromium does beside showing a page.
 QUIET = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -25,14 +25,14 @@ QUIET = (
 
 @contextmanager
 def launched():
-    """A browser without a window, for as long as the block lasts; skips the test where there is none."""
+    """A headless browser for as long as the block lasts; skips the test without Chromium."""
     path = shutil.which("chromium") or pytest.skip("there is no Chromium here; `apt-get install chromium` brings it")
     with pytest.importorskip("playwright.sync_api").sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()
-        # The driver ends when its input does, which every process that was forked meanwhile holds open too.
-        # torch raises for one of its own that is killed, in whatever test comes next.
+        # The driver ends when its input is closed, but processes forked meanwhile keep that open, so they are killed.
+        # The default handler keeps torch from raising for killed workers in the next test.
         told = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for left in multiprocessing.active_children():
             left.kill()
@@ -42,14 +42,14 @@ def launched():
 
 @dataclass
 class Watched:
-    """A page, with what it complained of and whatever it asked for."""
+    """A page with its complaints on the console and its requests."""
 
     page: object
     complaints: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     def is_whole(self, *, served_at=None):
-        """No complaint, nothing fetched from elsewhere, every picture there, nothing wider than the screen."""
+        """Assert no complaint, no request elsewhere, no missing picture and nothing wider than the screen."""
         own = ("file:", "data:") if served_at is None else (served_at, "data:")
         assert self.complaints == []
         assert [url for url in self.requests if not url.startswith(own)] == []
@@ -73,7 +73,7 @@ def watching(browser, url, look="desktop", **options):
     watched.page.on("console", lambda message: watched.complaints.append(f"{message.type}: {message.text}"))
     watched.page.on("pageerror", lambda error: watched.complaints.append(str(error)))
     watched.page.on("request", lambda request: watched.requests.append(request.url))
-    # A page that opened one would wait for an answer.
+    # An open dialog would wait for an answer.
     watched.page.on("dialog", lambda dialog: (watched.complaints.append(dialog.message), dialog.dismiss()))
     watched.page.goto(url)
     yield watched
@@ -81,7 +81,7 @@ def watching(browser, url, look="desktop", **options):
 
 
 def looked_at(browser, path, name=None, looks=tuple(LOOKS), **options):
-    """Open the page in each of the looks, see that it is whole, and keep a picture of it by its name, if it has one."""
+    """Open the page in each look, check that it is whole, and keep a screenshot if it has a name."""
     for look in looks:
         with watching(browser, f"file://{path}" if isinstance(path, Path) else path, look) as watched:
             watched.is_whole(**options)

@@ -19,7 +19,7 @@ from comp.tools.ensembles import join
 from tests.conftest import Predicting, be_nobody, declaring, made_in
 from tests.report.in_browser.browsing import launched
 
-# What names in other people's data may be, and what would happen if a page took them for markup or script.
+# Names that other people's data may have, each with an effect if a page took it for markup or script.
 CLASSES = (
     '<img src=x onerror="window.owned=1">',
     "</script><script>window.owned=2</script>",
@@ -37,14 +37,14 @@ RECIPE = """stages=[
 
 @dataclass(frozen=True)
 class Shown:
-    """A competition with its runs, and the workspace they lie in."""
+    """A competition with its runs and workspace."""
 
     competition: Competition
     workspace: Workspace
     runs: list[Run]
 
     def page(self, name, run=0):
-        """The report of a run, or a page of the competition by the name of its file."""
+        """The path of a run's report, or of a competition's page by its file name."""
         if name in ("report.html", "labels.html"):
             return self.runs[run].folder / name
         return self.workspace.runs / self.competition.name / name
@@ -91,7 +91,7 @@ def predicting(competition, workspace):
 
 @pytest.fixture(scope="session")
 def single(nobodys_home):
-    """Two runs of one class per image, one trained and one that folds were joined in, and their pages."""
+    """Two runs with one class per image, a trained one and joined folds, and their pages."""
     competition, workspace = made(nobodys_home / "single")
     first = runner.train(competition, Choices(), workspace, Console())
     runner.predict(competition, first, workspace, Console())
@@ -100,7 +100,7 @@ def single(nobodys_home):
         explain(competition, run, workspace, Console())
     explore(competition, Choices(), workspace, Console())
     compare(competition, [first, joined], workspace)
-    # Four images, one of each class, look like those of the next one.
+    # Four images, one of each class, are predicted as the next class.
     valid = read_predictions(joined.predictions("valid"))
     for row in range(4):
         valid.iloc[row] = [0.97 if name == CLASSES[(row + 1) % 4] else 0.01 for name in valid.columns]
@@ -111,7 +111,7 @@ def single(nobodys_home):
 
 @pytest.fixture(scope="session")
 def tagged(nobodys_home):
-    """One run of tags, which no model predicted."""
+    """A run with tags, whose predictions come from no model."""
     competition, workspace = made(nobodys_home / "tagged", tags=True)
     run = predicting(competition, workspace).run()
     explain(competition, run, workspace, Console())

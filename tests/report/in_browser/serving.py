@@ -15,7 +15,7 @@ FOLDERS = [REPOSITORY_COMPETITIONS]
 
 @contextmanager
 def served(workspace, folders=FOLDERS):
-    """The board on a free port for as long as the block lasts; gives its address."""
+    """Serve the board on a free port for as long as the block lasts; yield its address."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
         server = uvicorn.Server(uvicorn.Config(create_board(workspace, folders), log_level="warning", lifespan="off"))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

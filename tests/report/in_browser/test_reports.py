@@ -21,7 +21,7 @@ LETTERS = """[...document.querySelectorAll('svg text')].map(text => {
 
 @pytest.fixture
 def opened(browser):
-    """Opens pages, which must be whole still at the end."""
+    """Open pages, which must still be whole at the end."""
     with ExitStack() as pages:
 
         def start(path, look="desktop"):
@@ -54,14 +54,14 @@ def test_hostile_names_stay_text_and_all_can_be_read(opened, single, name, look)
     assert page.evaluate("window.owned") is None
     assert page.locator("script").count() == (2 if name == "report.html" else 1)
     assert page.locator("img[onerror], img[src=x]").count() == 0
-    # A separator of lines shows as the end of one.
+    # A line separator shows as the end of a line.
     shown = " ".join(page.locator("main").inner_text().split())
     assert [hostile for hostile in CLASSES if " ".join(hostile.split()) not in shown] == []
     if name != "compare.html":
         assert lines.count() > 20
         assert "<img src=x onerror=window.owned=3>&amp;" in page.locator(".id").first.inner_text()
     if name == "report.html":
-        # A wide screen has two columns; on a phone what matters less is left out.
+        # A wide screen has two columns; a phone leaves out minor columns.
         scores, diagnosis = (page.locator(f"#{part}").bounding_box()["y"] for part in ("scores", "diagnosis"))
         assert (scores == diagnosis, page.locator("#classes thead th:visible").count()) == {
             "desktop": (True, 8),
@@ -100,7 +100,7 @@ def test_pictures_and_rows_are_filtered_by_fold(opened, single):
 
 
 def leads_to_its_pictures(page, link, count):
-    """Presses the first of these links, of a pair of classes; gives the pictures that are shown then."""
+    """Click the first of the links to a pair of classes; return the pictures that are shown then."""
     button = page.locator(link).first
     actual, predicted = map(int, button.get_attribute("data-pair").split())
     count = int(count(button).inner_text())
