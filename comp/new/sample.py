@@ -16,6 +16,7 @@ from comp.new.metrics import for_one_class, metric_of
 # Answers that say nothing about the labels.
 TRIVIAL = {"", "0", "1", "0.0", "1.0", "0.5"}
 SAMPLES = "sample|submission|benchmark|example"
+REPLACED = re.compile(r"(?<![a-z])(old|backup|bak|copy|deprecated)(?![a-z])")
 # Names and values of columns, and names of metrics, that show an unsupported kind of answer.
 ANYTHING, SEQUENCES = r".*", r"|[\d.,\[\]-]+(\s+[\d.,\[\]-]+)+"
 OTHER_COLUMNS = (
@@ -75,10 +76,11 @@ def is_sample(path: str) -> bool:
 def find_sample(look: Look) -> SampleTable | None:
     """The sample submission, if a CSV can be one. Raises DataError where it asks for unsupported answers."""
 
-    def rank(path: str) -> tuple[bool, bool, int, str]:
+    def rank(path: str) -> tuple[bool, bool, bool, int, str]:
         name = PurePosixPath(path).name.lower()
-        # Prefer sample_submission_v2.csv to sample_submission.csv.
-        return "submission" in name, "sample" in name, -len(PurePosixPath(path).parts), path
+        # Prefer sample_submission_v2.csv to sample_submission.csv, and this to sample_submission_old.csv.
+        depth = len(PurePosixPath(path).parts)
+        return not REPLACED.search(name), "submission" in name, "sample" in name, -depth, path
 
     named = list(filter(is_sample, look.tables))
     fitting = [path for path in named if look.tables[path].shape[1] > 1 and len(look.tables[path])]

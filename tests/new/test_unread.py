@@ -77,6 +77,13 @@ def test_another_sample_submission_is_said_not_to_be_taken():
     assert "by sample_submission_v2.csv and not sample_submission.csv" in about(found, "submission").text
 
 
+@pytest.mark.parametrize("called", ["sample_submission_old", "sample_submission_backup", "old_sample_submission_v2"])
+def test_a_sample_submission_that_its_name_says_was_replaced_is_not_taken(called):
+    found = inferred(**BINARY, **{called: "id,target: {n},0.5"})
+    assert found.competition.sample_submission == "sample_submission.csv"
+    assert f"by sample_submission.csv and not {called}.csv" in about(found, "submission").text
+
+
 def test_images_without_a_row_that_nobody_asks_for_are_left_out_and_counted():
     found = inferred(**BINARY, numbers={"train/": range(20)})
     assert found.competition.labels.shared
