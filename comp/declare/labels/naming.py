@@ -24,8 +24,8 @@ class Names:
     """Images by the names that tables use for them.
 
     A value names an image by the first of these that fits exactly one: the path from one of the roots, or the file
-    name; these without the suffix; these in any case and Unicode composition; these with numbers without leading zeros
-    or a trailing ``.0``.
+    name; these without the suffix; these in any case and Unicode composition and with backslashes; these with numbers
+    without leading zeros or a trailing ``.0``.
     """
 
     def __init__(self, paths: Iterable[str], roots: Sequence[PurePath]) -> None:
@@ -71,7 +71,7 @@ def _bare(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return unicodedata.normalize("NFC", _bare(text)).casefold()
+    return unicodedata.normalize("NFC", _bare(text)).casefold().replace("\\", "/")
 
 
 def _as_counted(text: str) -> str:

@@ -23,6 +23,7 @@ BARE = CsvLabels("train.csv", image="id", label="label", folder="train")
         ("a", "train/0/1/a.jpg"),
         ("0/a", "train/0/a.jpg"),
         ("train/a.jpg", "train/a.jpg"),
+        ("train\\0\\a.jpg", "train/0/a.jpg"),
         ("101", "train/0101.jpg"),
         ("101.0", "train/101.jpg"),
         ("1.00", "train/0001.jpg"),
