@@ -1,9 +1,8 @@
-"""Unpacking what Kaggle serves: archives inside archives, all of it or nothing, and nothing outside the folder.
+"""Unpack Kaggle's archives and the archives inside them: all of it or nothing, and nothing outside the folder.
 
-The kinds are zip, tar with any of its compressions, and 7z. Nobody vouches for what is in one: names and kinds of its
-members are checked before the first byte is written, and their announced sizes against the free space; while writing,
-no member gets more room than it announced. tarfile's own filter for data lets links inside the folder pass and makes
-absolute paths relative; here both are refused.
+Archives may be zip, tar with any of its compressions, or 7z. They are not trusted: the names and kinds of members are
+checked before the first byte is written, and their announced sizes against the free space; no member is written beyond
+its announced size. Links and absolute paths are refused; tarfile's own "data" filter would let some of them pass.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ NESTED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z")
 DEEPEST_NESTING = 5
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
 SEVEN_ZIP_STARTS = b"7z\xbc\xaf\x27\x1c"
-UTF8_FLAG, LOCKED_FLAG = 0x800, 0x1  # of a zip's member: its name is UTF-8, its content needs a password
+UTF8_FLAG, LOCKED_FLAG = 0x800, 0x1  # a zip member's flags: its name is UTF-8, its content needs a password
 ZIP_END = (1 << 16) + 98  # bytes: the largest comment, and the records before it
 TAR_BLOCK = 512  # bytes
 CHUNK_BYTES = 1 << 20
@@ -41,27 +40,27 @@ BY_HAND = "unpack it yourself, without what doesn't belong there, and link its f
 
 
 class DamagedError(DataError):
-    """An archive is not what was packed; another copy of it may be."""
+    """An archive is damaged; downloading it again may help."""
 
 
 class LockedError(DataError):
-    """An archive is protected by a password, or packed by a method that Python can't read."""
+    """An archive needs a password, or is packed by a method that Python can't read."""
 
 
 def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list[str]:
-    """Unpack ``archive`` into ``folder``, archives inside it too, each in place of itself.
+    """Unpack ``archive`` into ``folder``, and replace each archive inside it by that archive's content.
 
-    An inner archive is unpacked beside where it lay: ``train.zip`` with ``train/cat.0.jpg`` becomes
-    ``train/cat.0.jpg``. If it holds several things, or one whose place is taken, they go into a folder of the
-    archive's name. A file alone in a folder of its own name (``train_v2.csv/train_v2.csv``) takes the folder's place.
-    A file that is no archive is copied as it is. What lies in ``folder`` under the same name is replaced.
+    An inner archive is unpacked into the folder that holds it: ``train.zip`` with ``train/cat.0.jpg`` becomes
+    ``train/cat.0.jpg``. If it holds several things, or one whose name is taken, they go into a folder of the
+    archive's name. A file alone in a folder of the same name (``train_v2.csv/train_v2.csv``) replaces the folder.
+    If ``archive`` is no archive, it is copied. Files in ``folder`` with the same names are replaced.
 
-    Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was. No file may
-    have one of the ``reserved`` names in it. Gives what a person should know of the archive, a line each.
+    Everything happens in a hidden folder beside ``folder`` first: a failure leaves ``folder`` as it was. No file at the
+    top may have one of the ``reserved`` names. Returns notes about the archive for the user, a line each.
 
     Raises:
         DamagedError: the archive, or one in it, is damaged.
-        DataError: it would write outside ``folder``, holds links, or doesn't fit on the disk.
+        DataError: the archive would write outside ``folder``, holds links, or doesn't fit on the disk.
     """
     with _staged(archive, folder, reserved) as (staging, notes):
         if kind := kind_of(archive):
@@ -72,10 +71,10 @@ def extract(archive: Path, folder: Path, reserved: Collection[str] = ()) -> list
 
 
 def link(source: Path, folder: Path, reserved: Collection[str] = ()) -> list[str]:
-    """Let the files in the folder ``source`` lie in ``folder`` as `extract` would leave them, without a copy of them.
+    """Link the files of the folder ``source`` into ``folder``, laid out as `extract` would leave them.
 
-    They are links, of whole folders where nothing in one has to move; archives among them are unpacked. Nothing in
-    ``source`` is changed. Arguments, returns and raises as `extract`.
+    A folder is linked as a whole where nothing in it has to move; archives are unpacked. Nothing in ``source`` is
+    changed. Arguments, returns and raises as `extract`.
     """
     with _staged(source, folder, reserved) as (staging, notes):
         _mirror(source.absolute(), staging)
@@ -83,7 +82,7 @@ def link(source: Path, folder: Path, reserved: Collection[str] = ()) -> list[str
 
 
 def kind_of(path: Path) -> Kind | None:
-    """The kind of archive that ``path`` is by its bytes, whatever its name; None if it is none."""
+    """The kind of the archive ``path``, read from its bytes, not from its name; None for any other file."""
     with path.open("rb") as file:
         start = file.read(len(SEVEN_ZIP_STARTS))
     if start == SEVEN_ZIP_STARTS:
@@ -91,18 +90,18 @@ def kind_of(path: Path) -> Kind | None:
     if start.startswith(ZIP_STARTS):
         return "zip"
     try:
-        # Before asking for zip's directory, which is looked for at the end: there a tar may hold a zip.
+        # Before the zip test, which looks at the file's end: a tar may hold a zip there.
         if tarfile.is_tarfile(path):
             return "tar"
-    except Exception:  # compressed, and damaged
+    except Exception:  # a damaged compressed tar
         return "tar"
     return "zip" if zipfile.is_zipfile(path) else None
 
 
 def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
-    """Write what ``archive`` holds to ``folder``; as `extract`, but a failure leaves part of it there.
+    """Write the archive's members to ``folder``; as `extract`, but a failure leaves part of them there.
 
-    Raises OSError, too: the disk is full, or refuses.
+    Raises OSError, too: the disk is full, or can't be written.
     """
     listed: dict[Kind, Callable[[Any], Iterator[_Member]]] = {"zip": _in_zip, "tar": _in_tar, "7z": _in_7z}
     try:
@@ -116,16 +115,16 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
             elif not twice:
                 source.max_extract_size = sum(member.size for member in members)
                 source.extractall(folder)
-                allowed = folder.stat().st_mode & 0o777  # by the person's umask
+                allowed = folder.stat().st_mode & 0o777  # by the user's umask
                 for path in folder.rglob("*"):
                     path.chmod(allowed if path.is_dir() else allowed & 0o666)
     except CompError:
         raise
     except Exception as error:
-        # An error of the disk has a number; a decoder's of bad bytes has none, and may be of any class.
+        # A disk error has an errno; a decoder's error about bad bytes has none, and may be of any class.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        if type(error).__name__ == "PasswordRequired":  # py7zr's, of an archive whose list of files is protected
+        if type(error).__name__ == "PasswordRequired":  # py7zr's, where the list of files is encrypted
             raise _locked(archive) from error
         if isinstance(error, NotImplementedError) or type(error).__name__ == "UnsupportedCompressionMethodError":
             raise _locked(archive, "is packed by a method that 7-Zip reads, not Python") from error
@@ -145,7 +144,7 @@ def unpack(archive: Path, kind: Kind, folder: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class _Member:
-    """A file or folder in an archive: its size in bytes as announced, why it is refused, and how it is read."""
+    """A file or folder in an archive: its announced size in bytes, why it is refused if it is, how to open it."""
 
     name: str
     size: int
@@ -159,9 +158,9 @@ def _opened(file: IO[bytes], kind: Kind) -> Any:
         return zipfile.ZipFile(file)
     if kind == "tar":
         return tarfile.open(fileobj=file)
-    import py7zr  # which a notebook at Kaggle lacks
+    import py7zr  # not installed in Kaggle's notebooks
 
-    # By the open file, not by its name, so that no threads of py7zr's outlive an interrupt.
+    # The open file, not its name, so that no threads of py7zr outlive an interrupt.
     return py7zr.SevenZipFile(file)
 
 
@@ -171,7 +170,7 @@ def _in_zip(source: zipfile.ZipFile) -> Iterator[_Member]:
     if any(member.flag_bits & LOCKED_FLAG for member in members):
         raise _locked(Path(source.filename or ""))
     for member in members:
-        # A backslash comes from Windows tools that take it for the slash that the format asks for.
+        # Some Windows tools write backslashes where the format asks for slashes.
         member.filename = _name_in_zip(member).replace("\\", "/")
         is_link = stat.S_ISLNK(member.external_attr >> 16)
         wrong = "is a link" if is_link else "is a folder with content" if member.is_dir() and member.file_size else ""
@@ -180,7 +179,7 @@ def _in_zip(source: zipfile.ZipFile) -> Iterator[_Member]:
 
 
 def _name_in_zip(member: zipfile.ZipInfo) -> str:
-    """A member's name; one that isn't marked as UTF-8 is often UTF-8 all the same, else the format's cp437."""
+    """A member's name; a name that isn't marked as UTF-8 is often UTF-8 all the same, otherwise cp437."""
     if member.flag_bits & UTF8_FLAG:
         return member.filename
     try:
@@ -190,7 +189,7 @@ def _name_in_zip(member: zipfile.ZipInfo) -> str:
 
 
 def _must_be_all(source: zipfile.ZipFile, found: int) -> None:
-    """zipfile doesn't compare the length of the directory it read with the number of files at the archive's end."""
+    """Raise BadZipFile where the directory is shorter than the archive's end announces; zipfile doesn't check."""
     assert source.fp is not None
     source.fp.seek(-min(source.fp.seek(0, 2), ZIP_END), 2)
     end = source.fp.read()
@@ -198,7 +197,7 @@ def _must_be_all(source: zipfile.ZipFile, found: int) -> None:
     announced = int.from_bytes(end[at + 10 : at + 12], "little")
     if announced == 0xFFFF and (large := end.rfind(b"PK\x06\x06", 0, at)) >= 0:
         announced = int.from_bytes(end[large + 32 : large + 40], "little")
-    # Writers that know no zip64 count on from zero.
+    # In an archive of a writer without zip64, the count overflows at 65,536.
     if announced not in {found, found % 0x10000}:
         raise zipfile.BadZipFile(f"its directory lists {found} of {announced} files")
 
@@ -206,13 +205,13 @@ def _must_be_all(source: zipfile.ZipFile, found: int) -> None:
 def _in_tar(source: tarfile.TarFile) -> Iterator[_Member]:
     files: dict[Path, tarfile.TarInfo] = {}
     for member in source:
-        # A hard link is one more name of a file before it.
+        # A hard link is another name of an earlier file.
         content = files.get(_place(Path(), member.linkname), member) if member.islnk() else member
         wrong = "" if content.isfile() or content.isdir() else "is a link or a device"
         if content.isfile():
             files[_place(Path(), member.name)] = content
         yield _Member(member.name, content.size, member.isdir(), wrong, partial(source.extractfile, content))
-    # tarfile takes a damaged header for the end, and never reads to where compression keeps its checksum.
+    # tarfile takes a damaged header for the end, and never reads up to the compression's checksum.
     file = source.fileobj
     assert file is not None
     file.seek(source.offset)
@@ -231,7 +230,7 @@ def _in_7z(source: Any) -> Iterator[_Member]:
 
 
 def _checked(archive: Path, kind: Kind, members: Iterable[_Member], folder: Path) -> Iterator[_Member]:
-    """The members, as far as each may be written; raises DataError at the first that may not."""
+    """Yield the members; raise DataError at the first that may not be written."""
     total = 0
     for member in members:
         slashed = member.name.replace("\\", "/")
@@ -242,7 +241,7 @@ def _checked(archive: Path, kind: Kind, members: Iterable[_Member], folder: Path
         if member.refused:
             raise _refused(archive, member.name, member.refused)
         total += member.size
-        if kind == "tar":  # at once: the next member may lie behind terabytes of zeros
+        if kind == "tar":  # per member: the next one may lie behind terabytes of zeros
             must_fit(f"{archive.name} unpacks to at least", total, folder.parent)
         yield member
     must_fit(f"{archive.name} unpacks to", total, folder.parent)
@@ -272,14 +271,14 @@ def _write(member: _Member, place: Path) -> None:
                 break
             file.write(chunk)
     if written != member.size:
-        raise zipfile.BadZipFile(f"{place.name} has not the {member.size} bytes that it announces")
+        raise zipfile.BadZipFile(f"{place.name} doesn't have the {member.size} bytes that it announces")
 
 
 @contextmanager
 def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[tuple[Path, list[str]]]:
-    """A hidden folder beside ``folder``, and notes of it.
+    """A hidden folder beside ``folder``, and a list for notes.
 
-    When the block ends well, archives in it are unpacked, and its contents are moved into ``folder``.
+    After the block, archives in the hidden folder are unpacked, and its content is moved into ``folder``.
     """
     staging, notes = folder.with_name(f".{folder.name}.partial"), list[str]()
     try:
@@ -303,7 +302,7 @@ def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[t
 
 
 def _mirror(source: Path, folder: Path) -> None:
-    """Links in ``folder`` to all that is in ``source``; folders of its own where something in them will move."""
+    """Link everything in ``source`` into ``folder``; a folder in which something will move becomes a real one."""
     opened = {source}
     for base, folders, files in walked(source):
         packed = any(name.lower().endswith(NESTED_SUFFIXES) or PART.fullmatch(name) for name in files)
@@ -356,7 +355,7 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
 
 
 def _lift_lone_files(folder: Path) -> None:
-    """Put ``train_v2.csv/train_v2.csv`` in place of its folder, as some of Kaggle's listings have it."""
+    """Replace the folder of ``train_v2.csv/train_v2.csv`` by the file, as some of Kaggle's listings have it."""
     for outer in [path for path in folder.rglob("*") if path.is_dir()]:
         inner = outer / outer.name
         if inner.is_file() and len(list(outer.iterdir())) == 1:
@@ -382,7 +381,7 @@ def _move_into(source: Path, folder: Path) -> None:
 
 
 def _open_link(folder: Path) -> None:
-    """Put a folder of links in place of a link to a folder, so that nothing happens where it leads to."""
+    """Replace a link to a folder by a folder of links, so that the linked folder is never changed."""
     if folder.is_symlink():
         things = list(folder.resolve().iterdir())
         folder.unlink()

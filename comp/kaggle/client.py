@@ -1,4 +1,4 @@
-"""A connection to Kaggle, over its official client: list, download, upload, read the leaderboard."""
+"""A connection to Kaggle by its official client: list, download, upload, read the leaderboard."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from comp.kaggle.failures import (
 Status = Literal["pending", "complete", "error"]
 
 PAGE_SIZE = 200
-# The parts of the official client, by what their methods are about.
+# The official client's attribute for each of its parts.
 SERVICES = {
     "blobs": "blob_api_client",
     "competitions": "competition_api_client",
@@ -59,7 +59,7 @@ class CompetitionFacts:
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """A folder's files, or some unless ``whole``, and the folders right in it, by their paths in the competition."""
+    """A folder's files (only some unless ``whole``) and direct subfolders, by their paths in the competition."""
 
     files: tuple[RemoteFile, ...]
     folders: tuple[str, ...]
@@ -92,9 +92,9 @@ class LeaderboardRow:
 
 
 def standing_of(score: float, board: Sequence[LeaderboardRow], own: str | None, *, higher_is_better: bool) -> str:
-    """The place, like ``2 of 1,203``, of the team ``own`` with this score, whatever its best is; equal ones share it.
+    """The place of ``score`` among the other teams' best scores, like ``2 of 1,203``; equal scores share a place.
 
-    own: None for a team that is not on the board.
+    own: the user's team, whose best score is left out; None if it is not on the board.
     """
     others = [row.score for row in board if row.team != own]
     better = sum((other > score) if higher_is_better else (other < score) for other in others if other is not None)
@@ -106,7 +106,7 @@ def connect(url: str | None = None, say: Say = lambda _: None) -> Kaggle:
 
     Credentials are taken as Kaggle's own client takes them (``KAGGLE_API_TOKEN``, ``KAGGLE_USERNAME`` with
     ``KAGGLE_KEY``, the files in ``~/.kaggle`` or ``KAGGLE_CONFIG_DIR``). A Kaggle on this machine gets none of them,
-    only a user name: ``KAGGLE_USERNAME`` or "you". What is waited for is said.
+    only a user name: ``KAGGLE_USERNAME`` or "you". ``say`` is told what is waited for.
 
     Raises:
         CredentialsError: there are none, or Kaggle doesn't accept them.
@@ -123,7 +123,7 @@ def connect(url: str | None = None, say: Say = lambda _: None) -> Kaggle:
 
 @dataclass(frozen=True)
 class Kaggle:
-    """A live connection; make one with `connect`. What fails for a while is asked again, then raises KaggleError."""
+    """A live connection; make one with `connect`. A request that fails is repeated, then raises KaggleError."""
 
     endpoint: Endpoint
     credentials: Credentials
@@ -131,16 +131,15 @@ class Kaggle:
 
     @property
     def user(self) -> str:
-        """Who is signed in, as the names of their data sets and notebooks begin."""
+        """The signed-in user, with whose name their data sets and notebooks begin."""
         return self.credentials.user
 
     def ask(self, subject: Subject, method: str, **fields: Any) -> Any:
-        """As `ask_once`, asked again where that may help; it must be safe to repeat."""
+        """As `ask_once`, repeated where that may help; the request must be safe to repeat."""
         return patiently(lambda: self.ask_once(subject, method, **fields), self.say)
 
     def ask_once(self, subject: Subject, method: str, **fields: Any) -> Any:
-        """The answer of the official client's method, like ``competitions.list_data_files``, to a request with these
-        fields."""
+        """The answer of the official client's ``method``, like ``competitions.list_data_files``, to ``fields``."""
         part, _, name = method.partition(".")
         with in_one_sentence(subject), client_of(self.endpoint, self.credentials.auth) as client:
             call = getattr(getattr(getattr(client, part), SERVICES[part]), name)
@@ -150,7 +149,7 @@ class Kaggle:
             return call(request)
 
     def pages(self, subject: Subject, method: str, **fields: Any) -> Iterator[Any]:
-        """Every page of a list; the same token twice would be a server going round in circles."""
+        """Yield every page of a list; stop where a token comes twice, so as not to loop for ever."""
         token, seen = "", set[str]()
         while token not in seen:
             seen.add(token)
@@ -181,7 +180,7 @@ class Kaggle:
         ]
 
     def competition_folder(self, slug: str, folder: str = "", at_least: int = 1000) -> RemoteFolder:
-        """A folder of a competition, with at least so many of its files if it has them; the top one by default."""
+        """A folder of a competition, the top one by default; pages are read until ``at_least`` files are listed."""
         files: list[RemoteFile] = []
         folders: dict[str, None] = {}
         whole = True
@@ -201,7 +200,7 @@ class Kaggle:
         try:
             return download(ask, folder / f"{slug}.zip", subject, progress, self.say)
         except ForbiddenError as refused:
-            # Can accepting its rules still help?
+            # Accepting the rules can't help where the competition is closed.
             try:
                 facts = self.facts(slug)
             except KaggleError:
@@ -221,7 +220,7 @@ class Kaggle:
         return download(ask, folder / PurePosixPath(name).name, subject, unwatched, self.say)
 
     def file_address(self, slug: str, name: str) -> str:
-        """Where the bytes of one file are, for requests of some of them; the address is good for minutes."""
+        """The address of a file, for requests of parts of it; it is valid for minutes."""
         method, subject = "competitions.download_data_file", self.endpoint.competition(slug)
         with self.ask(subject, method, competition_name=slug, file_name=name) as response:
             return response.url
@@ -233,13 +232,13 @@ class Kaggle:
         return download(ask, folder / f"{name}.zip", subject, progress, self.say)
 
     def upload(self, subject: Subject, path: Path, method: str, **fields: Any) -> str:
-        """Bring a file to the address that ``method`` asks for, once; the token by which Kaggle knows it then."""
+        """Upload a file to the address that ``method`` returns, in one try; return Kaggle's token for the file."""
         facts = path.stat()
         size, changed = facts.st_size, int(facts.st_mtime)
         ticket = self.ask_once(subject, method, content_length=size, last_modified_epoch_seconds=changed, **fields)
         # Not the official upload_complete: it prints a failure instead of raising it, and waits without limit.
         with in_one_sentence(subject), path.open("rb") as file, self.endpoint.session() as session:
-            # an empty file would go out in chunks, without the length that was announced
+            # requests sends an empty file object in chunks, without the announced length
             content = file if size else b""
             response = session.put(ticket.create_url, data=content, timeout=connection.TIMEOUT_SECONDS)
         if response.status_code == 429 or response.status_code >= 500:
@@ -254,7 +253,7 @@ class Kaggle:
         return ticket.token
 
     def submissions(self, slug: str) -> list[SubmissionRow]:
-        """The submissions of one's own team, the latest first."""
+        """The submissions of the user's team, the latest first."""
         return [
             SubmissionRow(
                 ref=row.ref,
@@ -272,7 +271,7 @@ class Kaggle:
         ]
 
     def leaderboard(self, slug: str, *, private: bool = False) -> list[LeaderboardRow]:
-        """A leaderboard, best first; the private one is there when the competition is over."""
+        """A leaderboard, best first; the private one exists once the competition is over."""
         pages = self._of_competition(slug, "get_leaderboard", override_public=not private)
         rows = [row for page in pages for row in page.submissions]
         return [

@@ -1,4 +1,4 @@
-"""Which Kaggle is meant, the real one or one on this machine, and Kaggle's own client that asks it."""
+"""The address of Kaggle, the real one or a local one, and Kaggle's official client for it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from comp.errors import KaggleError
 
 KAGGLE_URL = "https://api.kaggle.com"
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
-TIMEOUT_SECONDS = (10.0, 60.0)  # to connect, to wait for the next bytes
+TIMEOUT_SECONDS = (10.0, 60.0)  # for connecting, for the next bytes
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where requests go, and whether that is this machine, to which no real credentials are ever sent."""
+    """The address that requests go to, and whether it is this machine, which is never sent real credentials."""
 
     url: str
     is_local: bool
@@ -38,7 +38,7 @@ class Endpoint:
         return f"{self.url}/" if self.is_local else f"https://www.kaggle.com/{path}"
 
     def session(self) -> requests.Session:
-        """For requests beside the official client's; no proxy reaches this machine's loopback."""
+        """A session for requests without the official client; no proxy reaches this machine's loopback."""
         session = requests.Session()
         session.trust_env = not self.is_local
         return session
@@ -46,9 +46,9 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is being asked about, as a sentence names it, and the page where a person can look at it.
+    """The subject of a request, as error messages name it, and its web page.
 
-    has_owner: it is somebody's, who decides who may see it.
+    has_owner: it belongs to a user, who decides who may see it.
     """
 
     what: str
@@ -61,10 +61,10 @@ class Subject:
 
 
 def endpoint_at(url: str | None = None) -> Endpoint:
-    """The Kaggle at an address; without one, at what ``COMP_KAGGLE_URL`` says, or Kaggle itself.
+    """The Kaggle at ``url``; without one, at ``COMP_KAGGLE_URL``, or Kaggle itself.
 
-    Only two kinds of host are spoken to: Kaggle's over https, with the user's credentials, and this machine's, with
-    none. A third would either be handed the user's token or refuse every request: it raises KaggleError.
+    Only two kinds of host are allowed: Kaggle over https, which gets the user's credentials, and this machine, which
+    gets none. Any other would be handed the user's token or refuse every request: it raises KaggleError.
     """
     given = (url or os.environ.get("COMP_KAGGLE_URL", "")).strip().rstrip("/") or KAGGLE_URL
     try:
@@ -76,7 +76,7 @@ def endpoint_at(url: str | None = None) -> Endpoint:
         return Endpoint(given, is_local=True)
     if scheme == "https" and (host == "kaggle.com" or host.endswith(".kaggle.com")):
         return Endpoint(given, is_local=False)
-    # Somebody may have put a ``user:password@`` into it.
+    # The address may hold a ``user:password@``.
     shown = re.sub(r"^([^/]*//)?[^/]*@", r"\1", given)
     raise KaggleError(
         f"COMP_KAGGLE_URL is {shown!r}, which is neither Kaggle over https nor this machine, and your "
@@ -91,13 +91,13 @@ class _PatientAdapter(HTTPAdapter):
 
 
 def client_of(endpoint: Endpoint, auth: Any = None) -> Any:
-    """Kaggle's own client, a context manager, that asks ``endpoint``, with this of requests' ``auth`` and no other."""
+    """Kaggle's official client for ``endpoint``, a context manager, with only this ``auth`` for requests."""
     from kagglesdk.kaggle_client import KaggleClient
     from kagglesdk.kaggle_env import KaggleEnv
 
     client = KaggleClient(KaggleEnv.PROD)
     http = client.http_client()
-    http._endpoint, http._signed_in = endpoint.url, True  # else it looks for the user's credentials itself
+    http._endpoint, http._signed_in = endpoint.url, True  # otherwise it looks for the user's credentials itself
     http._init_session()
     http._session.auth = auth
     http._session.trust_env = not endpoint.is_local

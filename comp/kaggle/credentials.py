@@ -1,4 +1,4 @@
-"""Who is asking: the credentials that Kaggle's own client would take, and what is wrong in those that are spoilt."""
+"""Find the credentials that Kaggle's official client would take, and say what is wrong with invalid ones."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ REFUSING = (400, 401, 403, 404)
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user at Kaggle, and how requests says in its ``auth`` who that is."""
+    """A Kaggle user, and the ``auth`` for requests that signs them in."""
 
     user: str
     auth: Any = field(repr=False)
 
 
 def sign_in(endpoint: Endpoint) -> Credentials:
-    """The first of a token, a name with its key, and what `kaggle auth login` left, that is whole and accepted.
+    """The first valid credentials of: a token, a user name with its key, and those of `kaggle auth login`.
 
-    For a Kaggle on this machine none of them is read: a token of ours says the user's name.
+    For a Kaggle on this machine none of them is read: comp makes a token that holds the user's name.
 
-    Raises CredentialsError: there are none, or spoilt ones, or Kaggle refuses them.
+    Raises CredentialsError: there are none, they are malformed, or Kaggle refuses them.
     """
     if endpoint.is_local:
         user = os.environ.get("KAGGLE_USERNAME", "").strip() or LOCAL_USER
@@ -62,7 +62,7 @@ def _by_token(endpoint: Endpoint) -> Credentials | None:
     try:
         token, where = get_access_token_from_env()
     except (OSError, ValueError) as error:
-        # The error may name what is no path, but the token itself.
+        # The error's own text may hold the token: it is taken for a path.
         reason = error.strerror if isinstance(error, OSError) else "it isn't utf-8 text"
         raise _wrong(f"Kaggle's token can't be read ({reason})") from None
     if not token:
@@ -77,7 +77,7 @@ def _by_token(endpoint: Endpoint) -> Credentials | None:
 
 
 def _by_key(_: Endpoint) -> Credentials | None:
-    """From the variables KAGGLE_USERNAME and KAGGLE_KEY, and what they don't say from kaggle.json."""
+    """From the variables KAGGLE_USERNAME and KAGGLE_KEY; what they lack, from kaggle.json."""
     known = {name: value for name in FIELDS if (value := os.environ.get(f"KAGGLE_{name.upper()}"))}
     where = "KAGGLE_USERNAME or KAGGLE_KEY"
     configured = os.environ.get("KAGGLE_CONFIG_DIR")
@@ -89,7 +89,7 @@ def _by_key(_: Endpoint) -> Credentials | None:
             return None
         where = str(file)
         try:
-            # Some editors begin a file with a byte order mark.
+            # Some editors write a byte order mark first.
             content = json.loads(file.read_text(encoding="utf-8-sig"))
             read = {name: str(content.get(name) or "").strip() for name in FIELDS}
         except (OSError, ValueError, AttributeError) as error:
@@ -117,7 +117,7 @@ def _with_token(user: str, token: str) -> Credentials:
 
 
 def _plain(text: str, where: str) -> str:
-    """The text, where a credential can be so."""
+    """The text; raises CredentialsError where it has a character that no credential has."""
     odd = next((letter for letter in text if not letter.isascii() or not letter.isprintable()), "")
     if odd:
         raise _wrong(f"The credential in {where} has {odd!r}, which no credential has")

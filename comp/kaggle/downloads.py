@@ -1,7 +1,7 @@
-"""Files from Kaggle to disk: resumed where they were cut, checked, whole or not there at all.
+"""Download files from Kaggle: resumed after a drop, checked, and under their final name only when whole.
 
 The official client's own download writes under the final name from the first byte on, compares no digest, appends
-whatever range a server answers with, and gives up after five drops, however much each of them brought.
+any range that a server answers with, and gives up after five drops, even if each try brought more bytes.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from comp.kaggle import connection
 from comp.kaggle.connection import Subject
 from comp.kaggle.failures import PassingError, Say, in_one_sentence, not_data, refusal, wait_after
 
-# Called as bytes arrive: how many are there, and of how many in all, or None where the server doesn't say.
+# Called as bytes arrive, with the number of bytes so far and in all; None where the server doesn't say.
 Progress = Callable[[int, int | None], None]
 
-CHUNK_BYTES = 1 << 16  # what a drop may cost
+CHUNK_BYTES = 1 << 16  # at most lost by a drop
 WEB_PAGE = (b"<!doctype html", b"<html")
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file at Kaggle that is brought to ``path``.
+    """A file at Kaggle that is downloaded to ``path``.
 
-    size: in bytes, where the server says it. validator: its ETag or Last-Modified. md5: in hexadecimal, of most files.
+    size: in bytes, if the server says it. validator: its ETag or Last-Modified. md5: in hexadecimal; most have one.
     """
 
     path: Path
@@ -45,20 +45,20 @@ class Download:
 
 
 class _DamagedError(PassingError):
-    """Other bytes arrived than were sent."""
+    """The bytes that arrived are not those that were sent."""
 
 
 def unwatched(done_bytes: int, total_bytes: int | None, /) -> None:
-    """Progress that nobody watches."""
+    """A `Progress` that does nothing."""
 
 
 def amount(size: float) -> str:
-    """A number of bytes, for a person."""
+    """A number of bytes in words, like 1.20 GB."""
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
 
 
 def must_fit(what: str, size: int, folder: Path) -> None:
-    """Raise DataError, beginning with ``what``, where so many bytes are more than is free on the disk of ``folder``."""
+    """Raise DataError, its text beginning with ``what``, where the disk of ``folder`` has less than ``size`` free."""
     free = shutil.disk_usage(folder).free
     if size > free:
         raise DataError(
@@ -69,15 +69,15 @@ def must_fit(what: str, size: int, folder: Path) -> None:
 def download(
     ask: Callable[[], requests.Response], path: Path, subject: Subject, progress: Progress, say: Say
 ) -> Download:
-    """Bring what ``ask`` answers, a streaming response already redirected to the file, to ``path``.
+    """Download the response of ``ask``, a streaming one already redirected to the file, to ``path``.
 
-    The bytes go to ``<path>.part``, which is resumed if it is of the same file, known by its validator in
-    ``<path>.origin.json``, and begun afresh otherwise. A whole ``path`` of the same file is left as it is. A connection
-    that drops or falls silent is resumed, with pauses of seconds, as long as that brings bytes. What arrived gets its
-    name only when its length and, where the server says it, its MD5 are right.
+    The bytes go to ``<path>.part``, which is resumed if ``<path>.origin.json`` has the same validator, and begun
+    afresh otherwise. A whole ``path`` of the same file is left as it is. A connection that drops or falls silent is
+    resumed, after pauses of seconds, as long as that brings bytes. The file gets its final name only when its length
+    and, where the server says it, its MD5 are right.
 
     Raises:
-        KaggleError: Kaggle refused, went away, or sent something else than it promised.
+        KaggleError: Kaggle refused, couldn't be reached any more, or sent other bytes than it promised.
         DataError: the disk is full or can't be written.
     """
     part = _part(path)
@@ -87,7 +87,7 @@ def download(
         try:
             return _attempt(ask, path, subject, progress)
         except PassingError as error:
-            # A damaged file is fetched anew once only: it may be many gigabytes.
+            # A damaged file is downloaded again only once: it may be many gigabytes.
             failed = 2 if isinstance(error, _DamagedError) else 1
             failures = failed if _size(part) > before else failures + failed
             wait_after(error, failures, say)
@@ -99,13 +99,13 @@ def download(
 
 
 def downloaded_before(path: Path) -> bool:
-    """Whether the file at ``path`` was brought by `download` and has the length that it came with."""
+    """Whether `download` wrote the file at ``path`` and it still has the length that it came with."""
     known = _read_note(path)
     return known is not None and path.is_file() and known.size in (None, _size(path))
 
 
 def forget(path: Path) -> None:
-    """Remove a download, so that the next one begins anew."""
+    """Remove a download and its traces, so that the next one begins anew."""
     for trace in (path, _part(path), _note(path)):
         trace.unlink(missing_ok=True)
 
@@ -129,11 +129,11 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
             response, start = _from_byte(start, response, origin, subject)
         if not start:
             part.unlink(missing_ok=True)
-            # Another version may be there, and would be taken for this one by its length.
+            # A different version there would be taken for this one by its length.
             path.unlink(missing_ok=True)
             _note(path).write_text(json.dumps({"size": origin.size, "validator": origin.validator, "md5": origin.md5}))
         must_fit(f"{path.name} needs", (origin.size or 0) - start, path.parent)
-        part.touch()  # of an empty file nothing more comes
+        part.touch()  # for an empty file, which has no bytes to write
         digest = hashlib.md5(usedforsecurity=False)
         if start and origin.md5:
             with part.open("rb") as arrived:
@@ -159,12 +159,12 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
 def _from_byte(
     start: int, whole: requests.Response, origin: Download, subject: Subject
 ) -> tuple[requests.Response, int]:
-    """The rest of the file from ``start`` on, or all of it from 0 where the server won't or it has changed."""
+    """The rest of the file from ``start`` on; all of it, from 0, if the server can't do that or it has changed."""
     validator = origin.validator or ""
     if whole.request.method != "GET" or validator.startswith("W/") or start > (origin.size or 0):
         return whole, 0
-    # The headers of the request that was redirected: the signed-in session would add the user's token, which the
-    # redirect to a storage host has rightly taken off.
+    # With the redirected request's headers: the signed-in session would add the user's token, which the redirect to
+    # a storage host has rightly removed.
     headers = {**whole.request.headers, "Range": f"bytes={start}-", "If-Range": validator}
     session = subject.endpoint.session()
     with in_one_sentence(subject):
@@ -181,7 +181,7 @@ def _from_byte(
         return rest, start
     rest.close()
     if rest.status_code >= 500 or rest.status_code == 429:
-        raise refusal(rest, subject)  # what is there stays, for the next try
+        raise refusal(rest, subject)  # the bytes so far stay, for the next try
     return whole, 0
 
 
@@ -213,7 +213,7 @@ def _stream(
 
 def _origin(response: requests.Response, path: Path) -> Download:
     length = response.headers.get("Content-Length", "")
-    # an encoded body is unpacked on the way, so its length and digest say nothing about the file's
+    # requests decodes an encoded body, so its length and digest are not the file's
     if "Content-Encoding" in response.headers or not length.isdecimal():
         return Download(path, None, None)
     return Download(path, int(length), _validator(response), _md5_in(response.headers.get("x-goog-hash", "")))
@@ -224,7 +224,7 @@ def _validator(response: requests.Response) -> str | None:
 
 
 def _md5_in(hashes: str) -> str | None:
-    """The MD5 in hexadecimal, of ``crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==`` as Google's storage says it."""
+    """The MD5, in hexadecimal, in Google storage's ``crc32c=n03x6A==,md5=Ojk9c3dhfxgoKVVHYwFbHQ==``."""
     said = re.search(r"\bmd5=([A-Za-z0-9+/]{22}==)", hashes)
     return base64.b64decode(said[1]).hex() if said else None
 

@@ -1,4 +1,4 @@
-"""What goes wrong between here and Kaggle: one sentence with its remedy, and whether another try may help."""
+"""Errors of requests to Kaggle: one sentence each with its remedy, and whether another try may help."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from comp.errors import CredentialsError, KaggleError
 from comp.kaggle.connection import Subject
 from comp.kaggle.credentials import REMEDY
 
-# What requests says where the certificates that it trusts are missing, empty or those of others.
+# requests' messages where the trusted certificates are missing, empty or don't include Kaggle's.
 UNTRUSTED = r"CA certificate bundle|NO_CERTIFICATE_OR_CRL|self.signed cert|unable to get (local )?issuer"
-ATTEMPTS = 4  # that bring nothing, in a row
+ATTEMPTS = 4  # in a row that bring nothing
 LONGEST_WAIT_SECONDS = 60.0
 
 Answer = TypeVar("Answer")
-Say = Callable[[str], None]  # called with one line for a person
+Say = Callable[[str], None]  # called with one line for the user
 
 
 class PassingError(KaggleError):
-    """A failure that may be over in a while, as of a failing server; ``wait_seconds``: where Kaggle asked to wait."""
+    """A failure that may pass, like a server error; ``wait_seconds`` is the wait that Kaggle asked for, if any."""
 
     def __init__(self, cause: str, remedy: str, wait_seconds: float | None = None) -> None:
         super().__init__(f"{cause}; {remedy}.")
@@ -36,15 +36,15 @@ class PassingError(KaggleError):
 
 
 class ForbiddenError(KaggleError):
-    """Kaggle keeps something from this user (403)."""
+    """Kaggle denies this user access (403)."""
 
 
 class MissingError(KaggleError):
-    """Kaggle has no such thing, or doesn't show it to this user (404)."""
+    """Kaggle doesn't have it, or doesn't show it to this user (404)."""
 
 
 def patiently(call: Callable[[], Answer], say: Say) -> Answer:
-    """Call ``call``, again after each `PassingError` that waiting may mend; it must be safe to repeat."""
+    """Call ``call``, and repeat it after each `PassingError` that waiting may mend; it must be safe to repeat."""
     failures = 0
     while True:
         try:
@@ -55,9 +55,9 @@ def patiently(call: Callable[[], Answer], say: Say) -> Answer:
 
 
 def wait_after(error: PassingError, failures: int, say: Say) -> None:
-    """Wait before the next try, or raise ``error`` where none is worth it: the last ``failures`` tries all failed.
+    """Wait before the next try after ``failures`` failed ones in a row, or raise ``error`` where no try is left.
 
-    As long as Kaggle asked for, if that is at most a minute; where it didn't say, 1, 2 and 4 seconds.
+    Wait as long as Kaggle asked for, if that is at most a minute; if it didn't say, 1, 2 and 4 seconds.
     """
     seconds = 2.0 ** (failures - 1) if error.wait_seconds is None else error.wait_seconds
     if failures >= ATTEMPTS or seconds > LONGEST_WAIT_SECONDS:
@@ -99,7 +99,7 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
             remedy = "correct it, unset it, or run the same command again later"
         raise PassingError(cause, remedy) from error
     except OSError as error:
-        # What requests itself says of a bundle that isn't there has no number; an error of the disk has one.
+        # requests' own error about a missing certificate bundle has no errno; a disk error has one.
         if error.errno is None and (wrong := _wrong_setting(error)):
             raise KaggleError(wrong) from error
         raise
@@ -111,14 +111,14 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
 
 
 def _wrong_setting(error: OSError) -> str:
-    """What a person has to change of this machine's settings before any try can succeed; empty where it isn't that."""
+    """The setting of this machine that the user must change before any try can succeed; empty if it is no setting."""
     said = str(error)
     if re.search(UNTRUSTED, said):
         bundle = _set_variable("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         return bundle and f"{bundle} names no certificates that vouch for Kaggle's; correct it or unset it."
     if "Missing dependencies for SOCKS" in said:
         return f"{_proxy()} needs the package PySocks; install it with `.venv/bin/pip install PySocks`."
-    # That an address is none can't be ours, which was checked before; 407: the proxy wants a password.
+    # Our own address was checked before, so an invalid one is the proxy's; 407: the proxy wants a password.
     unusable = isinstance(error, requests.exceptions.InvalidURL) or "failed: 407" in said
     return f"{_proxy()} can't be used; correct it or unset it." if unusable else ""
 
@@ -128,7 +128,7 @@ def _proxy() -> str:
 
 
 def _set_variable(*names: str) -> str:
-    """The first of these environment variables that is set, with its value, in capitals or not."""
+    """The first of these environment variables that is set, in either case, as ``NAME=value`` without a password."""
     for name in (spelling for known in names for spelling in (known.lower(), known)):
         if value := os.environ.get(name, ""):
             # A proxy's address may hold a password.

@@ -1,4 +1,4 @@
-"""Everything a competition needs from Kaggle, in one folder, brought there once."""
+"""Download a competition's data from Kaggle, once, into one folder."""
 
 from __future__ import annotations
 
@@ -34,10 +34,7 @@ from comp.runs import Workspace
 def download(
     competition: Competition, workspace: Workspace, console: Console, *, delete_archives: bool = False
 ) -> Path:
-    """The competition's files and its data sets', unpacked in one folder; does nothing where they already are.
-
-    Raises KaggleError.
-    """
+    """Download the competition's files and data sets to its data folder, unless they are there. Raises KaggleError."""
     folder = workspace.data(competition.name)
     if "data" in read_record(folder):
         must_be_whole(competition.name, folder, console.say)
@@ -53,7 +50,7 @@ def download(
                 delete_archives=delete_archives,
             )
     except (CredentialsError, MissingError) as error:
-        # Kaggle doesn't know a competition whose slug may only stand for one: there is another way to its data.
+        # The slug may be a mere placeholder, equal to the name: the data may be on this machine instead.
         if competition.kaggle == competition.name and not holds_files(folder):
             another = f"`comp new {competition.name} --data DIR` links them instead"
             error.args = (f"{str(error).removesuffix('.')}; where the files are on this machine, {another}.",)
@@ -74,26 +71,25 @@ def fetch(
     mount_of: Callable[[str], Path | None] = lambda _: None,
     delete_archives: bool = False,
 ) -> bool:
-    """Bring a competition's files and those of its extra data sets into ``folder``, unpacked.
+    """Download a competition's files and those of its extra data sets, and unpack them into ``folder``.
 
-    All archives are downloaded, then unpacked in the same order: where two sources hold a file of the same name, the
-    later one's stays. ``folder/.complete.json`` is written last and says what was fetched; with it there, nothing is
-    done and nobody is connected to, unless files that it lists are gone: then all is unpacked again. Archives that
-    are there whole are not asked for again, whether they were kept or their unpacking was interrupted; one that is
-    half downloaded is resumed. A second process waits for the first. Of a source that is mounted there are links
-    instead, and nobody is connected to for it.
+    All archives are downloaded, then unpacked in the order of ``sources``: of two files of the same name, the later
+    source's stays. ``folder/.complete.json`` is written last and lists what was fetched; where it exists, nothing is
+    done and no connection made, unless files that it lists are gone: then everything is unpacked again. Archives that
+    are whole are not downloaded again, whether they were kept or their unpacking was interrupted; a partial one is
+    resumed. A second process waits for the first. A mounted source is linked instead, without a connection.
 
     Args:
-        connect: makes the connection, when one is needed.
+        connect: makes the connection; called only when one is needed.
         sources: the competition's slug, then ``owner/name`` of each data set.
         progress: called with an archive's name before its download.
-        mount_of: gives the folder where a source is mounted, if it is.
-        delete_archives: once they are unpacked, also where an earlier fetch kept them.
+        mount_of: the folder where a source is mounted, or None.
+        delete_archives: delete them once they are unpacked, also those that an earlier fetch kept.
 
-    Returns whether archives were downloaded, by this call or one before it that was interrupted.
+    Returns whether archives were downloaded, by this call or an earlier one that was interrupted.
 
     Raises:
-        KaggleError: Kaggle refuses or is away.
+        KaggleError: Kaggle refuses or can't be reached.
         DataError: an archive can't be unpacked, or the folder can't be written.
     """
     kept, listed = folder / ARCHIVES, _listed(folder, sources)
@@ -125,19 +121,19 @@ def _bring(
     mount_of: Callable[[str], Path | None],
     lost: Listed | None,
 ) -> bool:
-    """Download and unpack everything; ``lost`` are the files that had been, where some of them are gone."""
+    """Download and unpack everything; ``lost``: the files of an earlier fetch, if some of them are gone."""
     archives = {source: folder / ARCHIVES / source.replace("/", "_") / _name(source) for source in sources}
     mounts = {source: mount for source in sources if (mount := mount_of(source))}
     needed = [source for source in sources if source not in mounts]
     absent = [source for source in needed if not downloaded_before(archives[source])]
     if lost is not None:
-        say(f"{in_words(gone_from(folder, lost), lost, folder)}; all is brought there again")
+        say(f"{in_words(gone_from(folder, lost), lost, folder)}; all files are unpacked again")
     if absent:
         kaggle = connect()
         for source in absent:
             bring = kaggle.download_competition if source == sources[0] else kaggle.download_dataset
             bring(source, archives[source].parent, progress(_name(source)))
-    # Half unpacked again, all files may be there, but an earlier source's in place of a later one's.
+    # An interruption may leave all files there, but an earlier source's in place of a later one's.
     (folder / RECORD).unlink(missing_ok=True)
     for source in sources:
         if source in mounts:
@@ -158,13 +154,13 @@ def _bring(
 
 
 def _damaged(archive: Path, error: DamagedError) -> None:
-    """Delete a damaged archive; raise DataError where the one before it, downloaded too, was just so."""
+    """Delete a damaged archive; raise DataError if the previous download of it was damaged in the same way."""
     known, found = archive.with_name(f"{archive.name}.damaged"), f"{archive.stat().st_size} {error}"
     forget(archive)
     if known.is_file() and known.read_text(encoding="utf-8") == found:
         known.unlink()
         raise DataError(
-            f"{str(error).split(';')[0]}, and so was the one before it; download it in a browser, {BY_HAND}."
+            f"{str(error).split(';')[0]}, and so was the previous download; download it in a browser, {BY_HAND}."
         ) from error
     write_text(known, found)
 
@@ -174,9 +170,9 @@ def _name(source: str) -> str:
 
 
 def _listed(folder: Path, sources: Sequence[str]) -> Listed | None:
-    """The files that were brought from these sources; None where they never were whole.
+    """The files that were fetched from these sources; None where they were never complete.
 
-    Data that were on this machine are a competition's whatever its slug is: that may have been a guess.
+    Data that were on this machine belong to the competition whatever its slug is: the slug may have been a guess.
     """
     record = read_record(folder)
     own = 1 if "data" in record else 0

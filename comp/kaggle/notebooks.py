@@ -1,4 +1,4 @@
-"""Notebooks of one's own that Kaggle executes, and the private data sets that they read."""
+"""The user's notebooks that Kaggle executes, and the private data sets that they read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STATUSES: dict[str, Status] = {
     "CANCEL_REQUESTED": "cancelled",
     "CANCEL_ACKNOWLEDGED": "cancelled",
 }
-# What is the same for all of ours; Kaggle's torch has no kernels for its other GPU, the P100.
+# The settings of all pushed notebooks; Kaggle's torch has no kernels for its other GPU, the P100.
 SETTINGS = {
     "language": "python",
     "kernel_type": "notebook",
@@ -39,15 +39,15 @@ SETTINGS = {
 }
 LICENSE = "other"
 POLL_SECONDS = 3.0
-LONGEST_SECONDS = 1800.0  # that a data set may take to be ready
+LONGEST_SECONDS = 1800.0  # for a data set to become ready
 
 
 @dataclass(frozen=True)
 class Notebook:
     """A notebook to be executed.
 
-    name: its slug, which is its title with dashes. source: the .ipynb as text. competitions, datasets: what is mounted,
-    by slug and ``owner/name``. internet: whether it may reach any other address.
+    name: its slug, which is its title with dashes. source: the .ipynb as text. competitions, datasets: the mounted
+    ones, by slug and ``owner/name``. internet: whether it has internet access.
     """
 
     name: str
@@ -77,7 +77,7 @@ class Notebook:
 
 @dataclass(frozen=True)
 class Execution:
-    """How far the latest version of a notebook is; ``failure`` in Kaggle's words, empty where it says none."""
+    """The status of a notebook's latest version; ``failure`` in Kaggle's words, empty where there is none."""
 
     status: Status
     failure: str = ""
@@ -85,22 +85,22 @@ class Execution:
 
 @dataclass(frozen=True)
 class Output:
-    """What an execution left: its log as text, and the addresses of its files by their paths."""
+    """An execution's output: its log as text, and the addresses of its files by their paths."""
 
     log: str
     files: dict[str, str]
 
 
 def push(kaggle: Kaggle, notebook: Notebook) -> str:
-    """Have the notebook executed on a GPU, once; ``owner/name``.
+    """Have Kaggle execute the notebook on a GPU; return its ``owner/name``.
 
-    One of that name that is there is not pushed again, so that the same call resumes where it was interrupted.
+    An existing notebook of that name is not pushed again, so that repeating an interrupted call is safe.
     """
     handle = f"{kaggle.user}/{notebook.name}"
     subject = kaggle.endpoint.notebook(handle)
 
     def pushed() -> None:
-        # An earlier try may have been taken, and its answer lost.
+        # Kaggle may have accepted an earlier try whose answer was lost.
         if execution(kaggle, handle) is not None:
             return
         answer = kaggle.ask_once(
@@ -130,7 +130,7 @@ def push(kaggle: Kaggle, notebook: Notebook) -> str:
 
 
 def execution(kaggle: Kaggle, handle: str) -> Execution | None:
-    """How far it is; None where there is no such notebook."""
+    """The status of the notebook ``handle``; None where there is no such notebook."""
     user, _, slug = handle.partition("/")
     subject, method = kaggle.endpoint.notebook(handle), "kernels.get_kernel_session_status"
     answer = _if_there(kaggle, subject, method, user_name=user, kernel_slug=slug)
@@ -138,7 +138,7 @@ def execution(kaggle: Kaggle, handle: str) -> Execution | None:
 
 
 def output(kaggle: Kaggle, handle: str) -> Output:
-    """The log and files that it wrote so far."""
+    """The log and files that the notebook wrote so far."""
     user, _, slug = handle.partition("/")
     log, files = "", dict[str, str]()
     method = "kernels.list_kernel_session_output"
@@ -149,11 +149,11 @@ def output(kaggle: Kaggle, handle: str) -> Output:
 
 
 def download_output(kaggle: Kaggle, handle: str, name: str, path: Path, progress: Progress = unwatched) -> None:
-    """One file that it wrote; raises KaggleError where it didn't."""
+    """Download the file ``name`` that the notebook wrote; raises KaggleError if it wrote none."""
     subject = kaggle.endpoint.notebook(handle)
 
     def ask() -> requests.Response:
-        # The address is good for minutes, so it is asked for anew with each try.
+        # The address is valid for minutes, so each try asks for a new one.
         address = output(kaggle, handle).files.get(name)
         if address is None:
             raise KaggleError(f"The {subject} ended without writing {name}; see its log at {subject.page}.")
@@ -164,10 +164,10 @@ def download_output(kaggle: Kaggle, handle: str, name: str, path: Path, progress
 
 
 def create_dataset(kaggle: Kaggle, name: str, files: Iterable[Path], uploaded: Callable[[Path], None]) -> str:
-    """A data set of one's own, seen by nobody else, with these files; ``owner/name``, once notebooks can read it.
+    """Create a private data set of these files; return its ``owner/name`` once notebooks can read it.
 
-    One of that name that is there is left as it is, so that the same call resumes where it was interrupted. Each file
-    that is at Kaggle is given to ``uploaded``.
+    An existing data set of that name is left as it is, so that repeating an interrupted call is safe. ``uploaded`` is
+    called with each file after its upload.
     """
     handle = f"{kaggle.user}/{name}"
     subject = kaggle.endpoint.dataset(handle)
@@ -180,7 +180,7 @@ def create_dataset(kaggle: Kaggle, name: str, files: Iterable[Path], uploaded: C
             upload = partial(kaggle.upload, subject, file, "blobs.start_blob_upload", **start)
             tokens.append(patiently(upload, kaggle.say))
             uploaded(file)
-        # Where an answer was lost, it is there already.
+        # An earlier try whose answer was lost may have created it.
         patiently(lambda: _dataset_status(kaggle, handle) or _create(kaggle, name, tokens, subject), kaggle.say)
     deadline = time.monotonic() + LONGEST_SECONDS
     while (status := _dataset_status(kaggle, handle)) != "READY":
@@ -196,7 +196,7 @@ def create_dataset(kaggle: Kaggle, name: str, files: Iterable[Path], uploaded: C
 
 
 def _if_there(kaggle: Kaggle, subject: Subject, method: str, **fields: Any) -> Any:
-    """The answer, or None where Kaggle has no such thing: it calls it missing or forbidden."""
+    """The answer; None where Kaggle says that it is missing or forbidden, as for anything that doesn't exist."""
     try:
         return kaggle.ask(subject, method, **fields)
     except (MissingError, ForbiddenError):
@@ -204,7 +204,7 @@ def _if_there(kaggle: Kaggle, subject: Subject, method: str, **fields: Any) -> A
 
 
 def _text_of(log: str) -> str:
-    """Kaggle's log is a list of what was printed and when, as JSON."""
+    """The printed text of Kaggle's log, a JSON list of printed pieces with their times."""
     try:
         return "".join(str(entry["data"]) for entry in json.loads(log))
     except (ValueError, TypeError, KeyError):
@@ -212,7 +212,7 @@ def _text_of(log: str) -> str:
 
 
 def _dataset_status(kaggle: Kaggle, handle: str) -> str | None:
-    """In Kaggle's word; None where there is no such data set."""
+    """Kaggle's status of a data set; None where there is no such data set."""
     owner, _, name = handle.partition("/")
     subject, method = kaggle.endpoint.dataset(handle), "datasets.get_dataset_status"
     answer = _if_there(kaggle, subject, method, owner_slug=owner, dataset_slug=name)

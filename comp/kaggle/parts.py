@@ -1,4 +1,4 @@
-"""What Python's zipfile lacks: archives in numbered parts, and Deflate64, by which Windows' Explorer packs."""
+"""Zips that Python's zipfile can't read: in numbered parts, or packed by Deflate64 as Windows' Explorer does."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pathlib import Path
 from comp.errors import DataError
 
 DEFLATE64 = 9
-# A part of an archive that is cut into pieces, and of a zip that spans several files, which is no such piece.
+# A numbered part of any archive, and a file of a spanned zip, which can't simply be appended to the others.
 PART = re.compile(r"(?P<archive>.+\.(?:zip|7z|tar|tar\.gz|tgz))\.(?P<number>\d{3})", re.IGNORECASE)
 SPANNED = re.compile(r"(?P<archive>.+)\.z\d\d", re.IGNORECASE)
 CHUNK_BYTES = 1 << 16
 
 
 def join_parts(folder: Path) -> None:
-    """Put ``train.zip`` in place of ``train.zip.001``, ``train.zip.002``, …, in a folder and those below.
+    """Replace ``train.zip.001``, ``train.zip.002``, … by ``train.zip``, in a folder and those below.
 
-    Raises DataError where a part is missing, and for a zip that spans files, which only zip's own tools put together.
+    Raises DataError where a part is missing, and for a spanned zip, which only zip's own tools can join.
     """
     parts: dict[Path, dict[int, Path]] = defaultdict(dict)
     for path in sorted(folder.rglob("*")):
@@ -49,22 +49,22 @@ def join_parts(folder: Path) -> None:
 
 
 class Deflate64File(io.BufferedIOBase):
-    """A member of a zip that is packed by Deflate64, to be read once from its start to its end.
+    """A zip member packed by Deflate64, readable once from start to end.
 
     Raises NotImplementedError where inflate64 isn't installed, BadZipFile where its checksum is wrong.
     """
 
     def __init__(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         try:
-            from inflate64 import Inflater  # which a notebook at Kaggle lacks
+            from inflate64 import Inflater  # not installed in Kaggle's notebooks
         except ImportError as error:
             raise NotImplementedError from error
-        stored = copy(member)  # zipfile gives what is stored as it is, and checks what has a checksum
+        stored = copy(member)  # so that zipfile gives the packed bytes, and checks no checksum
         stored.compress_type, stored.file_size, stored.CRC = zipfile.ZIP_STORED, member.compress_size, None  # type: ignore[assignment]
         self._member, self._packed, self._inflater, self._checksum = member, archive.open(stored), Inflater(), 0
 
     def read(self, _: int | None = -1, /) -> bytes:
-        """What comes next, about as much as a piece of the packed bytes holds; empty at the end."""
+        """The next bytes, those of one chunk of the packed file; empty at the end."""
         while packed := self._packed.read(CHUNK_BYTES):
             if content := bytes(self._inflater.inflate(packed)):
                 self._checksum = zlib.crc32(content, self._checksum)

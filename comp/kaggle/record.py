@@ -1,4 +1,4 @@
-"""The record of what a data folder was given, by which is noticed what it lost."""
+"""The record of a data folder's files, by which missing files are noticed."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ ARCHIVES = ".archives"
 LOCK = ".lock"
 RESERVED = (RECORD, ARCHIVES, LOCK)
 
-# The names in each folder, by its path; their sizes where nothing could bring them again.
+# The file names by folder path; with their sizes where the files can't be downloaded again.
 Listed = Mapping[str, Sequence[str] | Mapping[str, int]]
 
 
 def write_record(folder: Path, sources: Sequence[str], files: Listed, **facts: Any) -> None:
-    """Call a folder complete.
+    """Record that a folder is complete.
 
-    files: of those none may get lost. facts: what else is worth knowing; ``data``, where they were on this machine.
+    files: those that must stay. facts: further entries, like ``data``, the files' folder on this machine.
     """
     write_text(folder / RECORD, json.dumps({"sources": list(sources), "files": files, **facts}))
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What `write_record` wrote; empty where there is none."""
+    """The record that `write_record` wrote; empty where there is none."""
     try:
         return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -40,13 +40,13 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def must_be_whole(name: str, folder: Path, say: Callable[[str], None]) -> None:
-    """Raise DataError where files are gone that the folder of the competition ``name`` was given.
+    """Raise DataError where files of the competition ``name`` are gone from its folder.
 
-    One that has another size, of data that were on this machine, is said once.
+    A changed file size is reported once, where the data were on this machine.
     """
     record = read_record(folder)
     listed, data = record.get("files") or {}, record.get("data")
-    # A link to what is gone is there still.
+    # A link outlives the file that it leads to, so links are followed.
     now = files_below(folder) if data else {}
     if gone := missing_from(now, listed) if data else gone_from(folder, listed):
         remedy = f"remove {folder} and run `comp new {name} --data {data}`" if data else f"run `comp download {name}`"
@@ -65,13 +65,13 @@ def must_be_whole(name: str, folder: Path, say: Callable[[str], None]) -> None:
 
 
 def missing_from(there: Mapping[str, Collection[str]], listed: Listed) -> list[str]:
-    """The paths of the files that are listed and not there."""
+    """The paths of the listed files that aren't there."""
     gone = ((place, set(names).difference(there.get(place, ()))) for place, names in listed.items())
     return sorted(_path(place, name) for place, names in gone for name in names)
 
 
 def gone_from(folder: Path, listed: Listed) -> list[str]:
-    """The paths of the files that are in ``folder`` no more; one look at each folder, none at a file."""
+    """The paths of the listed files that are gone from ``folder``; only folders are read, for speed."""
     places = [(place, folder / place) for place in listed]
     return missing_from({place: {path.name for path in at.iterdir()} for place, at in places if at.is_dir()}, listed)
 
@@ -81,12 +81,12 @@ def _path(place: str, name: str) -> str:
 
 
 def in_words(gone: Sequence[str], listed: Listed, folder: Path) -> str:
-    """How many files are gone."""
+    """The number of files that are gone, as a sentence."""
     return f"{len(gone)} of {sum(map(len, listed.values()))} files in {folder} {'is' if len(gone) == 1 else 'are'} gone"
 
 
 def files_in(folder: Path) -> dict[str, list[str]]:
-    """The names of the files, and of links to folders, in each folder by its path from ``folder``."""
+    """The names of files and of links to folders, by their folder's path from ``folder``."""
     listed = {}
     for base, folders, names in os.walk(folder):
         place = os.path.relpath(base, folder)
@@ -100,7 +100,7 @@ def files_in(folder: Path) -> dict[str, list[str]]:
 
 
 def files_below(folder: Path) -> dict[str, dict[str, int]]:
-    """The sizes of the files in each folder by its path from ``folder``, links followed; without what was prepared."""
+    """The sizes of files by their folder's path from ``folder``, links followed; without the prepared folder."""
     listed = {}
     for base, folders, names in walked(folder):
         place = os.path.relpath(base, folder)

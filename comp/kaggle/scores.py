@@ -1,4 +1,4 @@
-"""Every run of a competition with its scores, and where they stand on the leaderboard."""
+"""The scores of a competition's runs, and their places on the leaderboard."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from comp.runs import Run, Workspace, broken_runs, list_runs, tag_of
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A run's scores by the competition's metric, as far as they are known.
+    """A run's known scores by the competition's metric.
 
-    place: of the private score where there is one, else of the public one; of a run without either, of its validation
-        score. Empty where there is no score, or no leaderboard.
-    edited: what was submitted is not what the run predicted.
+    place: on the leaderboard, of the first known score of private, public and validation. Empty where there is no
+        score, or no leaderboard.
+    edited: the submitted file is not what the run predicted.
     """
 
     name: str
@@ -38,7 +38,7 @@ class ScoredRun:
 
     @property
     def gap(self) -> float | None:
-        """The public score minus that of the rows that validate, of the same predictions."""
+        """The public score minus the validation score of the same predictions."""
         if self.validation is None or self.public is None or self.edited:
             return None
         return self.public - self.validation
@@ -46,7 +46,7 @@ class ScoredRun:
 
 @dataclass(frozen=True)
 class Board:
-    """A downloaded leaderboard, the public or the private one; ``own`` is one's own team, if it is there."""
+    """A downloaded leaderboard, the public or the private one; ``own`` is the user's team, if it is on it."""
 
     rows: Sequence[LeaderboardRow]
     own: str | None
@@ -54,10 +54,10 @@ class Board:
 
 
 def scores_of(competition: Competition, workspace: Workspace, console: Console) -> list[ScoredRun]:
-    """The runs of a competition, oldest first, with what Kaggle says of them now; raises RunError where there is none.
+    """The runs of a competition, oldest first, with their current scores at Kaggle; raises RunError if it has none.
 
     New scores are kept in the runs, and the leaderboard in ``runs/<competition>/leaderboard-public.csv`` or
-    ``-private.csv``. Where Kaggle is away, both are as they were seen last, and that is said.
+    ``-private.csv``. Where Kaggle can't be reached, the last known ones are used, and the console says so.
     """
     runs = list_runs(workspace, competition.name)
     for broken in broken_runs(workspace, competition.name):
@@ -70,18 +70,18 @@ def scores_of(competition: Competition, workspace: Workspace, console: Console) 
             board = _news(connect(), competition, runs, place)
     except KaggleError as error:
         board = _read_board(place)
-        console.say(f"scores are as they were seen last: {error}")
+        console.say(f"showing the last known scores: {error}")
     return [_scored(run, board, competition) for run in runs]
 
 
 def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
-    """A row per run; a score that is not known is a dash."""
+    """Print a table with a row per run; an unknown score is a dash."""
 
     def shown(value: float | None, form: str = ".5f") -> str:
         return "-" if value is None else format(value, form)
 
     table = Table(box=None, pad_edge=False)
-    # A name that is cut can't be typed.
+    # A truncated name couldn't be typed.
     table.add_column("run", min_width=max(len(run.name) for run in runs))
     for column in ("validation", "public", "gap", "private", "place"):
         table.add_column(column, justify="right")
@@ -97,7 +97,7 @@ def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
 
 
 def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: Path) -> Board:
-    """Bring the runs' records up to date, and the leaderboard here."""
+    """Update the runs' records of their submissions, and download the leaderboard."""
     submissions = kaggle.submissions(competition.kaggle)
     for run in runs:
         tag = tag_of(run.submission) if run.submission.is_file() else None
@@ -133,7 +133,7 @@ def _write_board(place: Path, board: Board) -> None:
 
 
 def _read_board(place: Path) -> Board:
-    """The leaderboard as it was downloaded last, the private one if there is one; empty if none was."""
+    """The leaderboard downloaded last, the private one if there is one; empty if there is none."""
     for private in (True, False):
         try:
             name = f"leaderboard-{'private' if private else 'public'}.csv"

@@ -1,4 +1,4 @@
-"""Where a competition's files are: at Kaggle, at one on this machine or started for it, or mounted in a notebook."""
+"""Find a competition's files: at Kaggle, at a local Kaggle (started if needed), or mounted in a notebook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from comp.local_kaggle.catalog import ANSWERS
 from comp.local_kaggle.grading import graders
 from comp.runs import Workspace
 
-# The names are kagglehub's: each says that one is in such a notebook, and where its data sources are mounted.
+# kagglehub's variables: by one that marks a notebook of Kaggle or Colab, one that says where its data are mounted.
 NOTEBOOKS = {
     "KAGGLE_KERNEL_RUN_TYPE": "KAGGLE_CACHE_MOUNT_FOLDER",
     "COLAB_RELEASE_TAG": "COLAB_CACHE_MOUNT_FOLDER",
@@ -30,16 +30,16 @@ USUAL_ROOT = "/kaggle/input"
 
 @contextmanager
 def kaggle_of(competition: Competition, workspace: Workspace, say: Say) -> Iterator[Callable[[], Kaggle]]:
-    """A function that connects to the competition's Kaggle, which is there for as long as the block lasts.
+    """A function that connects to the competition's Kaggle; valid inside the block.
 
-    A competition that only the local Kaggle has is served meanwhile: the demo's, made from what is installed, and one
-    of a person's own images, part of them hidden, which is graded only.
+    A local Kaggle is started for competitions that only it has: the demo, made from scikit-learn's digits, and those
+    on the user's own images with a hidden part, for which it only grades.
     """
     build = _bundled(competition, workspace)
     if build is None:
         yield lambda: connect(say=say)
         return
-    # Only the local Kaggle computes; a download from elsewhere starts at once.
+    # Imported here: it is slow, and not needed for the real Kaggle.
     from comp.local_kaggle.server import running
 
     place = workspace.cache / "local-kaggle"
@@ -54,7 +54,7 @@ def is_here(competition: Competition, workspace: Workspace) -> bool:
 
 
 def _bundled(competition: Competition, workspace: Workspace) -> Callable[[Path, str], None] | None:
-    """What lays the competition's files out in a folder by its slug, with the answers; None where Kaggle has them."""
+    """The function that writes the competition's files and answers for the local Kaggle; None where Kaggle has them."""
     if os.environ.get("COMP_KAGGLE_URL"):
         return None
     if not isinstance(competition.prepare, HideShare):
@@ -72,9 +72,9 @@ def _bundled(competition: Competition, workspace: Workspace) -> Callable[[Path, 
 
 
 def mount_of(source: str) -> Path | None:
-    """The folder of a competition, by its slug, or of a data set, ``owner/name``; None where there is none.
+    """The folder where a competition (slug) or data set (``owner/name``) is mounted; None where it isn't.
 
-    Outside of such a notebook there is none, nor where ``COMP_KAGGLE_URL`` names the Kaggle to ask.
+    Always None outside of a notebook of Kaggle or Colab, and where ``COMP_KAGGLE_URL`` is set.
     """
     if os.environ.get("COMP_KAGGLE_URL"):
         return None
@@ -90,7 +90,7 @@ def _candidates(source: str) -> Iterator[Path]:
             yield root / kind / source
             yield root / name
     if "COLAB_RELEASE_TAG" in os.environ:
-        # Where kagglehub keeps what it downloaded whole, the latest version first.
+        # kagglehub's complete downloads, the latest version first.
         place = Path(os.environ.get("KAGGLEHUB_CACHE") or "~/.cache/kagglehub").expanduser() / kind / source
         if not owner and place.with_name(f"{name}.complete").is_file():
             yield place

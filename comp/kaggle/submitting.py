@@ -1,8 +1,8 @@
-"""A run's submission: sent once and no more, whatever is lost on the way, and what Kaggle says to it.
+"""Send a run's submission exactly once, even if a connection or the process breaks, and record Kaggle's answer.
 
-Kaggle takes a submission in three requests: an address to upload to, the bytes, and the submission itself. The first
-two may be repeated; a third whose answer was lost may have been taken. So every submission's message ends with the
-fingerprint of its file, and before a third request is repeated the list of submissions is searched for it.
+A submission takes three requests: for an address to upload to, the upload, and the submission itself. The first two
+may be repeated; Kaggle may have accepted a third one whose answer was lost. So every submission's message ends with the
+fingerprint of its file, and the list of submissions is searched for it before the third request is repeated.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ POLL_SECONDS = (1.0, 10.0)  # at first, at most
 def send(
     competition: Competition, run: Run, workspace: Workspace, console: Console, message: str | None
 ) -> SubmissionRow:
-    """Send the run's submission unless Kaggle has that very file, wait for its score, say where it stands.
+    """Send the run's submission unless Kaggle has that very file, wait for its score, print its place.
 
-    submitted.json is written as soon as Kaggle has the file, and again with the score. Of several processes one at a
-    time looks whether Kaggle has its file and sends it.
+    submitted.json is written as soon as Kaggle has the file, and again with the score. Several processes search for
+    their file and send it one after the other.
 
     Raises:
-        SubmissionError: it doesn't fit the sample submission.
-        RunError: there is none.
-        KaggleError: Kaggle takes it not, not today, or can't score it.
+        SubmissionError: the submission doesn't fit the sample submission.
+        RunError: the run has no submission.
+        KaggleError: Kaggle doesn't take the submission, at all or today, or can't score it.
     """
     if not run.submission.is_file():
         raise RunError(f"The run {run.name} has no submission.csv; make it with `comp predict {run.name}`.")
@@ -70,28 +70,28 @@ def send(
                 standing = standing_of(graded.public_score, board, graded.team, higher_is_better=better)
                 news += f", place {standing}"
             except KaggleError as error:
-                # The submission is made and scored all the same.
+                # The submission is scored, so a missing place is no failure.
                 news += f", but its place is not known: {error}"
     console.say(f"leaderboard: {news}")
     return graded
 
 
 def _say_what_changed(competition: Competition, run: Run, console: Console) -> None:
-    """What is submitted may be another than the run's predictions as they are declared now."""
+    """Print whether the submission was edited, or `postprocess` changed since the run was predicted."""
     config = run.record("config")
     made_by = config.get("command") or "the command that made it"
-    # Joined folds are often made by the command that trained them, which an edited rule would start anew.
+    # Folds are often joined by the command that trained them; after an edited rule, it would train them again.
     made_by = f"comp join {' '.join(run.members)}" if config.get("kind") == "folds" else made_by
     anew = f"`{made_by if run.without_weights else f'comp predict {run.name}'}`"
     if run.edited:
         console.say(f"{run.submission} was edited, so its score is not taken for the run's; {anew} undoes it")
     now = None if competition.postprocess is None else key_of(competition.postprocess)
     if (run.record("scores").get("postprocess") if run.has("scores") else now) != now:
-        console.say(f"`postprocess` is another than when {run.name} was predicted; {anew} applies it")
+        console.say(f"`postprocess` has changed since {run.name} was predicted; {anew} applies it")
 
 
 def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) -> None:
-    """Keep what Kaggle says to the run's submission; without a row, that it has it."""
+    """Record Kaggle's answer to the run's submission; without a row, as pending."""
     known = {
         "reference": reference,
         "kaggle": kaggle.endpoint.url,
@@ -105,9 +105,9 @@ def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) 
 
 
 def has_score(competition: Competition, workspace: Workspace) -> Callable[[Run], bool]:
-    """Whether a run's submission, as it is now, has a score from the Kaggle that is meant: the real one, or one here.
+    """A function: whether a run's current submission has a score from the competition's Kaggle, real or local.
 
-    Those on this machine are as good as one another: their addresses change from day to day.
+    All local Kaggles count as the same one, because their addresses change.
     """
     here = is_here(competition, workspace)
 
@@ -125,7 +125,7 @@ def has_score(competition: Competition, workspace: Workspace) -> Callable[[Run],
 
 
 def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
-    """Upload a submission, its file's fingerprint at the end of its message; the number by which Kaggle knows it."""
+    """Upload a submission, with its file's fingerprint at the end of the message; return its number at Kaggle."""
     subject = kaggle.endpoint.competition(slug)
     tagged = f"{message} {tag_of(csv)}".lstrip()
     known = {row.ref for row in kaggle.submissions(slug)}
@@ -133,7 +133,7 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
     def is_new(row: SubmissionRow) -> bool:
         return row.ref not in known and row.message == tagged
 
-    # Each try to an address of its own, because the one before may have run out.
+    # Each try asks for a new address, because the previous one may have expired.
     start = {"competition_name": slug, "file_name": csv.name}
     token = patiently(lambda: kaggle.upload(subject, csv, "competitions.start_submission_upload", **start), kaggle.say)
     failed = 0
@@ -147,7 +147,7 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
                 submission_description=tagged,
             ).ref
         except PassingError as error:
-            if error.wait_seconds is None:  # Kaggle that asks to wait has not taken it
+            if error.wait_seconds is None:  # where Kaggle asks to wait, it hasn't taken the submission
                 kaggle.say(f"{error.cause}; looking whether the submission was taken")
                 if found := _found(kaggle, slug, is_new):
                     return found.ref
@@ -159,21 +159,21 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
                 ) from error
             wait_after(error, failed, kaggle.say)
         except KaggleError:
-            # A repeated request may hear that this upload was submitted already.
+            # A repeated request fails if this upload was submitted already.
             if failed and (found := _found(kaggle, slug, is_new)):
                 return found.ref
             raise
 
 
 def sent(kaggle: Kaggle, slug: str, csv: Path, *, shows_late: bool = False) -> SubmissionRow | None:
-    """The submission of this very file that Kaggle has and could read; where it ``shows_late``, asked for again."""
+    """Kaggle's submission of this very file, without an error; ``shows_late``: search again after pauses."""
     tag = tag_of(csv)
     pauses = (0.0, *SEARCHES_SECONDS) if shows_late else (0.0,)
     return _found(kaggle, slug, lambda row: row.message.endswith(tag) and row.status != "error", pauses)
 
 
 def wait_for_score(kaggle: Kaggle, slug: str, reference: int, timeout_seconds: float = 600.0) -> SubmissionRow:
-    """Wait until a submission is scored, or has an error; raises KaggleError where that takes longer."""
+    """Wait until a submission is scored or has an error; raises KaggleError after ``timeout_seconds``."""
     deadline = time.monotonic() + timeout_seconds
     pause, longest = POLL_SECONDS
     while True:
@@ -190,10 +190,10 @@ def wait_for_score(kaggle: Kaggle, slug: str, reference: int, timeout_seconds: f
 
 
 def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: str | None) -> int:
-    """The number of the submission at Kaggle, sent now or before.
+    """Send the submission unless Kaggle has it; return its number at Kaggle.
 
-    sending.json is there from before the upload until its answer: what is found after a process died in between may
-    have been taken and not be listed yet.
+    sending.json exists from before the upload until its answer. If a process died in between, Kaggle may have taken
+    the submission and not list it yet.
     """
     this = {"file": tag_of(run.submission)}
     unanswered = run.has("sending") and run.record("sending") == this
@@ -220,7 +220,7 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
 
 
 def _left_today(kaggle: Kaggle, slug: str) -> str:
-    """How many submissions, in words; raises KaggleError where there can be none."""
+    """The number of submissions left today, in words; raises KaggleError where none can be made."""
     facts, subject = kaggle.facts(slug), kaggle.endpoint.competition(slug)
     if facts.submissions_disabled:
         raise KaggleError(f"Competition {slug!r} is closed: it takes no more submissions; see {subject.page}.")
@@ -231,7 +231,7 @@ def _left_today(kaggle: Kaggle, slug: str) -> str:
     try:
         limits = kaggle.ask(subject, "competitions.get_submission_limits", competition_name=slug)
     except KaggleError as error:
-        return f"how many submissions are left today is not known: {error}"
+        return f"the number of submissions left today is not known: {error}"
     if limits.num_allowed_now:
         return f"{counted(limits.num_allowed_now, 'submission')} left today, this one included"
     now = dt.datetime.now(dt.UTC)
@@ -245,7 +245,7 @@ def _left_today(kaggle: Kaggle, slug: str) -> str:
 def _found(
     kaggle: Kaggle, slug: str, is_it: Callable[[SubmissionRow], bool], pauses: Sequence[float] = SEARCHES_SECONDS
 ) -> SubmissionRow | None:
-    """The submission, if Kaggle has it, looked for after each pause: the list may show it a little later."""
+    """The first submission that ``is_it`` accepts; searched for after each pause, as Kaggle may list it late."""
     for seconds in pauses:
         if seconds:
             failures.wait(seconds)

@@ -21,7 +21,7 @@ from comp.local_kaggle.kernels import Kernels
 from comp.local_kaggle.protocol import Asker, LocalKaggle
 
 HOSTS = ("127.0.0.1", "localhost")
-# For who opens an address that a sentence named.
+# Shown to a user who opens the server's address in a browser.
 INDEX = """\
 A Kaggle on this machine. `comp board` shows its leaderboards; submissions, and notebooks' logs, are in
 COMP_HOME/cache/local-kaggle.
@@ -29,12 +29,12 @@ COMP_HOME/cache/local-kaggle.
 
 
 def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
-    """The ASGI application; it answers to the names of this machine only, lest a web page reach it by another."""
+    """The ASGI application; it only answers to this machine's names, so that no web page reaches it by another."""
     catalog = kaggle.catalog
 
     async def api(request: Request) -> Response:
         if "origin" in request.headers:
-            raise HTTPException(403, "A web page has no business here.")
+            raise HTTPException(403, "Web pages may not use this API.")
         asker = Asker(team_of(request.headers.get("authorization")), str(request.base_url).rstrip("/"))
         service, name = request.path_params["service"], request.path_params["name"]
         try:
@@ -57,7 +57,7 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
     def stored(path: Path | None, media_type: str = "application/octet-stream") -> Response:
         if path is None:
             raise HTTPException(404, "Not found")
-        # Kaggle's files lie in Google's storage, which says their digest this way.
+        # Kaggle's files are in Google's storage, which sends the digest in this header.
         md5 = catalog.md5(path)
         return FileResponse(path, media_type=media_type, headers={"x-goog-hash": f"md5={md5}"} if md5 else None)
 
@@ -97,14 +97,14 @@ def create_app(kaggle: LocalKaggle, kernels: Kernels) -> Starlette:
 
 
 def team_of(authorization: str | None) -> str:
-    """The user name in the header; a real token has none to show and is never looked at."""
+    """The user name in the header; `LOCAL_USER` where there is none, as in a real token, which is never read."""
     scheme, _, token = (authorization or "").partition(" ")
     is_ours = scheme.lower() == "bearer" and token.startswith(LOCAL_TOKEN_PREFIX)
     return (unquote(token.removeprefix(LOCAL_TOKEN_PREFIX)).strip() if is_ours else "") or LOCAL_USER
 
 
 def _refused(_: Request, error: Exception) -> Response:
-    """An error in the form in which Kaggle sends them."""
+    """An error response in Kaggle's form."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     message = error.detail if isinstance(error, HTTPException) else str(error)
     return JSONResponse({"code": status, "message": message}, status_code=status)

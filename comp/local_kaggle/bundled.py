@@ -1,4 +1,4 @@
-"""Competitions that the local Kaggle can make from what every installation already has."""
+"""Competitions that the local Kaggle makes from scikit-learn's data."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TEST_SHARE = 0.25
 
 
 def build_digits(folder: Path, slug: str) -> None:
-    """scikit-learn's 1,797 handwritten digits as ``folder/<slug>``, with a quarter of the labels as hidden answers.
+    """Write scikit-learn's 1,797 handwritten digits to ``folder/<slug>``, a quarter of the labels as hidden answers.
 
     The data are real (UCI's Optical Recognition of Handwritten Digits, Alpaydin and Kaynak 1998): 8 x 8 pixels in 17
-    shades. The other teams' answers are those of scikit-learn's classifiers, trained on the same images. Does nothing
+    shades. The other teams' submissions are by scikit-learn's classifiers, trained on the same images. Does nothing
     where the folder is already there.
     """
     files, hidden = folder / slug, folder / ANSWERS
@@ -53,7 +53,7 @@ def build_digits(folder: Path, slug: str) -> None:
 
 
 def _answers_of_teams(pixels: np.ndarray, labels: np.ndarray, train: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Each team's name and its answers to all images (N,), from their pixels (N, P) and the labels of ``train``."""
+    """Each team's name and its predictions for all images (N,), from the pixels (N, P) and the labels of ``train``."""
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier

@@ -1,4 +1,4 @@
-"""The folders of a directory, as competitions and data sets with files and one whole archive each."""
+"""The folders of a directory as competitions and data sets, each with its files and one archive of them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LARGEST_DIGESTED_BYTES = 1 << 30
 class CatalogFile:
     """A listed file: its path inside the entry, its size in bytes, its date in naive UTC.
 
-    path: on disk; None inside the archive that stands for the folder.
+    path: on disk; None for a member of an archive that is the folder's only file.
     """
 
     name: str
@@ -41,10 +41,10 @@ class CatalogFile:
 
 
 class Catalog:
-    """The entries that a directory serves. A context manager: archives it has to make live in a temporary folder.
+    """The entries of a served directory. A context manager: archives that it makes are in a temporary folder.
 
-    Every folder whose name is a slug can be asked for as a competition or, under any owner, as a data set. Names that
-    begin with a dot are served by nobody, nor is anything that a link leads to in ``.answers``.
+    Every folder whose name is a slug is served as a competition and, under any owner, as a data set. Names that begin
+    with a dot are not served, nor are links into ``.answers``.
     """
 
     def __init__(self, root: Path) -> None:
@@ -69,7 +69,7 @@ class Catalog:
         return bool(_SLUG.fullmatch(slug)) and folder.is_dir() and not self._is_hidden(folder)
 
     def contents(self, slug: str) -> list[Path]:
-        """The files and folders right in an entry that anybody may see."""
+        """The visible files and folders directly in an entry."""
         return sorted(path for path in (self.root / slug).iterdir() if not self._is_hidden(path))
 
     def answers(self, slug: str) -> Path | None:
@@ -78,7 +78,7 @@ class Catalog:
         return path if self.has(slug) and path.is_file() else None
 
     def facts(self, slug: str) -> dict[str, str]:
-        """The title, the description and the metric in Kaggle's words, if they stand beside the answers."""
+        """The title, the description and the metric in Kaggle's words, if the hidden folder has them."""
         try:
             content = json.loads((self._hidden / f"{slug}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -86,17 +86,17 @@ class Catalog:
         return {name: str(value) for name, value in content.items()} if isinstance(content, dict) else {}
 
     def teams(self, slug: str) -> list[Path]:
-        """Submissions of other teams, hidden like the answers; each is named for its team."""
+        """Submissions of other teams, hidden like the answers; each file is named after its team."""
         return sorted((self._hidden / TEAMS / slug).glob("*.csv"))
 
     def files(self, slug: str) -> list[CatalogFile]:
-        """Every visible file, sorted by name; of a folder that is one archive, what the archive holds."""
+        """Every visible file, sorted by name; the archive's members if the folder holds just an archive."""
         own = self._own_archive(slug)
         found = _inside(own) if own is not None else self._on_disk(self.root / slug)
         return sorted(found, key=lambda file: file.name)
 
     def file(self, slug: str, name: str) -> Path | None:
-        """Where the bytes of a listed file are, or None if it isn't listed."""
+        """The path on disk of a listed file; None if it isn't listed."""
         found = next((file for file in self.files(slug) if file.name == name), None)
         own = self._own_archive(slug)
         if found is None or found.path is not None or own is None:
@@ -110,10 +110,10 @@ class Catalog:
         return self._once(_digest(slug, name, str(when)), when, extract)
 
     def archive(self, slug: str) -> Path:
-        """The whole entry as one zip: the folder's own ``<slug>.zip`` if that is all it holds, else one made here.
+        """The whole entry as one zip: the folder's own ``<slug>.zip`` if that is all it holds, or one made here.
 
-        A made one is stored uncompressed, the same bytes and date for the same files, so that a download that was cut
-        can be resumed after the server was started anew.
+        The latter is uncompressed and has the same bytes and date for the same files, so that an interrupted download
+        can be resumed after a restart of the server.
         """
         if own := self._own_archive(slug):
             return own
@@ -123,7 +123,7 @@ class Catalog:
             with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as out:
                 for name, source, stat in members:
                     info = zipfile.ZipInfo(name, _EPOCH_OF_ZIP)
-                    info.file_size = stat.st_size  # zipfile must know of files over 4 GB beforehand
+                    info.file_size = stat.st_size  # zipfile must know of files over 4 GB in advance
                     info.external_attr = 0o644 << 16
                     with source.open("rb") as read, out.open(info, "w") as write:
                         shutil.copyfileobj(read, write, 1 << 20)
@@ -132,7 +132,7 @@ class Catalog:
         return self._once(f"{digest}.zip", max((stat.st_mtime_ns for _, _, stat in members), default=0), pack)
 
     def md5(self, path: Path) -> str | None:
-        """The MD5 of a file, in base64; None of one so large that asking for it would take long."""
+        """The MD5 of a file, in base64; None for a large file, for which it would take long."""
         facts = path.stat()
         return _md5_of(path, facts.st_mtime_ns) if facts.st_size <= _LARGEST_DIGESTED_BYTES else None
 
@@ -143,7 +143,7 @@ class Catalog:
         return None
 
     def _once(self, name: str, when_ns: int, write: Callable[[Path], None]) -> Path:
-        """A file of this name and date in the temporary folder, written unless it is there."""
+        """The file of this name in the temporary folder, written with this date unless it is there."""
         path = self._made / name
         with self._making:
             if not path.exists():

@@ -1,4 +1,4 @@
-"""The data sets that were made on the local Kaggle, of uploaded files."""
+"""The data sets that were created on the local Kaggle from uploaded files."""
 
 # ruff: noqa: ARG002 - every call has the same shape, whether or not it asks who asks
 from __future__ import annotations
@@ -24,9 +24,9 @@ LARGEST_FILE_BYTES = 100 << 30
 
 @dataclass(frozen=True)
 class Datasets:
-    """The catalog's entries, under any owner, and those that were made under one's own name.
+    """The catalog's entries, under any owner, and the data sets that users created under their own names.
 
-    folder: of those that were made, ``<owner>/<name>/``.
+    folder: of the created data sets, ``<owner>/<name>/``.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class Datasets:
         }
 
     def contents(self, handle: str) -> list[Path] | None:
-        """The files and folders right in ``owner/name``, made or the catalog's; None without either."""
+        """The files and folders directly in ``owner/name``, created or in the catalog; None if it is neither."""
         owner, _, name = handle.partition("/")
         made = self._made(owner, name)
         if made is not None and made.is_dir():
@@ -61,10 +61,10 @@ class Datasets:
         return filled(blobs.ApiStartBlobUploadResponse, token=token, create_url=f"{asker.base_url}/uploads/{token}")
 
     def _create(self, request: Any, asker: Asker) -> Any:
-        """It is there whole or not at all."""
+        """Create a data set, complete or not at all."""
         owner, name = request.owner_slug or asker.team, request.slug
         if owner != asker.team:
-            raise HTTPException(403, "Data sets are made under one's own name.")
+            raise HTTPException(403, "You can only create data sets under your own name.")
         folder = self._made(owner, name)
         if folder is None or not 6 <= len(request.title or "") <= 50:
             raise HTTPException(400, "A data set's slug has 3 to 50 letters, digits and dashes, its title 6 to 50.")
@@ -91,6 +91,6 @@ class Datasets:
         return filled(datasets.ApiGetDatasetStatusResponse, status=DatabundleVersionStatus.READY)
 
     def _made(self, owner: str, name: str | None) -> Path | None:
-        """Where it is if it was made; None for names that no data set has."""
+        """The folder of a created data set, whether or not it exists; None for invalid names."""
         is_name = SLUG.fullmatch(name or "") and PurePath(owner).name == owner != ".."
         return self.folder / owner / str(name) if is_name else None

@@ -1,4 +1,4 @@
-"""How the local Kaggle scores a submission against the hidden answers."""
+"""Score submissions to the local Kaggle by the hidden answers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ USAGE, PUBLIC = "Usage", "Public"  # as in the solution files that Kaggle's comp
 class Grader:
     """A competition's metric on tables.
 
-    score: called with the answers and the submission, both tables of text (an empty field is ""); gives the score, or
+    score: takes the answers and the submission, both tables of text (an empty field is ""); returns the score, or
         raises CompError with the reason why the submission doesn't fit.
-    id_column: of the answers; the first, if it is empty. guessed: whether the metric is one that `comp new` guessed.
+    id_column: of the answers; empty for the first. guessed: whether `comp new` guessed the metric.
     """
 
     metric: str
@@ -37,7 +37,7 @@ class Grader:
 
 
 def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
-    """How each competition is graded, by slug."""
+    """The grader of each competition, by slug."""
     return {
         competition.kaggle: Grader(
             competition.scoring.name,
@@ -50,7 +50,7 @@ def graders(competitions: Iterable[Competition]) -> Mapping[str, Grader]:
 
 
 class DeclaredGraders(Mapping[str, Grader]):
-    """As `graders` has them: of all that is declared in some folders whenever it is asked for.
+    """As `graders`, of all competitions declared in some folders at the time of each look-up.
 
     A declaration that can't be loaded, because it is just being written, is left out.
     """
@@ -77,7 +77,7 @@ class DeclaredGraders(Mapping[str, Grader]):
 
 
 def _is_guessed(declaration: Path) -> bool:
-    """Whether the metric is still among the guesses of `comp new`, which stand in the README beside a declaration."""
+    """Whether the metric is still listed as a guess of `comp new` in the README beside the declaration."""
     try:
         return "\n- metric: " in declaration.with_name("README.md").read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -86,7 +86,7 @@ def _is_guessed(declaration: Path) -> bool:
 
 @dataclass(frozen=True)
 class Scores:
-    """A submission's, finite numbers; ``private`` is None where the answers have no private part."""
+    """A submission's scores, finite numbers; ``private`` is None where the answers have no private part."""
 
     public: float
     private: float | None
@@ -95,18 +95,18 @@ class Scores:
 def grade(grader: Grader, answers: Path, submission: Path) -> Scores:
     """The scores of the CSV ``submission``; raises SubmissionError, which never quotes the answers.
 
-    Where the answers have a column ``Usage``, the rows marked Public there make the public score and all others the
-    private one; without it every row is public. Where no row is public, the score of all rows is both.
+    If the answers have a column ``Usage``, its rows marked Public make the public score and all others the private one;
+    without it every row is public. If no row is public, the score of all rows is both.
     """
     truth = _read(answers)
     given = _read(submission)
     if grader.guessed:
         log.warning(
-            "graded by %s, which comp new guessed: confirm it in competition.py, and take its line out of README.md",
+            "graded by %s, which comp new guessed: confirm it in competition.py, and remove its line from README.md",
             grader.metric,
         )
     is_public = (truth.pop(USAGE) if USAGE in truth else pd.Series(PUBLIC, truth.index)) == PUBLIC
-    whole = _score(grader, truth, given, submission)  # is it a submission of all rows?
+    whole = _score(grader, truth, given, submission)  # also checks that all rows are there
     if is_public.all() or not is_public.any():
         return Scores(whole, None if is_public.all() else whole)
     id_column = grader.id_column or truth.columns[0]
@@ -122,7 +122,7 @@ def _score(grader: Grader, truth: pd.DataFrame, given: pd.DataFrame, submission:
         score = float(grader.score(truth, given))
     except SubmissionError:
         raise
-    # What else is raised, as by a metric that was brought, may quote the answers.
+    # Any other error, like a custom metric's, may quote the answers.
     except Exception as error:
         log.exception("the grader for %s failed on %s", grader.metric, submission.name)
         raise SubmissionError(f"The submission could not be scored ({type(error).__name__}).") from error

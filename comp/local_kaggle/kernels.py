@@ -1,7 +1,7 @@
 """The notebooks that were pushed to the local Kaggle, executed on this machine by its own Python.
 
-A notebook is code of whoever pushed it, and has the rights of whoever started the server. Nothing is executed unless
-the server was told to (`comp serve --kernels`).
+A notebook has all rights of the user who started the server, whoever pushed it. So none is executed unless the server
+was started with `comp serve --kernels`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OFFLINE = Path(__file__).with_name("offline.py")
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a notebook: its number from 1, and how far it is, in Kaggle's words."""
+    """A version of a notebook: its number from 1, and its status and failure in Kaggle's words."""
 
     number: int
     status: str = "QUEUED"
@@ -49,11 +49,11 @@ class Version:
 
 
 class Kernels:
-    """Pushed notebooks. A context manager: those that are being executed when it ends are stopped.
+    """Pushed notebooks. A context manager: at its end, running notebooks are stopped.
 
-    folder: ``<owner>/<name>/`` with ``version.json`` and, of the latest version, ``execution/``: ``input/`` (links to
-        what it reads), ``working/``, its log and its script.
-    executing: whether notebooks are taken at all.
+    folder: ``<owner>/<name>/`` with ``version.json`` and, for the latest version, ``execution/``: ``input/`` (links to
+        its data sources), ``working/``, its log and its script.
+    executing: whether notebooks are accepted at all.
     """
 
     def __init__(self, folder: Path, catalog: Catalog, datasets: Datasets, *, executing: bool) -> None:
@@ -85,7 +85,7 @@ class Kernels:
         )
 
     def file(self, owner: str, name: str, path: str) -> Path | None:
-        """Where a file lies that the latest version wrote, None if it didn't."""
+        """The path on disk of a file that the latest version wrote; None if it didn't."""
         handle = f"{owner}/{name}"
         if self._known(handle) is None:
             return None
@@ -97,7 +97,7 @@ class Kernels:
         handle = request.slug or ""
         owner, _, name = handle.partition("/")
         if owner != asker.team:
-            raise HTTPException(403, "Notebooks are pushed under one's own name.")
+            raise HTTPException(403, "You can only push notebooks under your own name.")
         if not SLUG.fullmatch(name) or (request.new_title or "").lower().replace(" ", "-") != name:
             raise HTTPException(400, "A notebook's slug is its title, 5 to 50 letters, digits and dashes for spaces.")
         mounts = self._mounts(request)
@@ -122,7 +122,7 @@ class Kernels:
         )
 
     def _mounts(self, request: Any) -> dict[str, list[Path] | None]:
-        """The contents of each source by its path below the inputs' folder; None where there is no such source."""
+        """The contents of each data source by its path in ``input/``; None where there is no such source."""
         catalog = self._catalog
         return {
             f"competitions/{slug}": catalog.contents(slug) if catalog.has(slug) else None
@@ -137,7 +137,7 @@ class Kernels:
             with self._lock:
                 if self._under_way.get(handle) is not version:
                     return
-                # Before its first line can be asked for.
+                # Before the notebook can print anything.
                 self._keep(handle, replace(version, status="RUNNING"))
                 with (folder / LOG).open("wb") as log:
                     process = subprocess.Popen(
@@ -155,7 +155,7 @@ class Kernels:
         except OSError as error:
             failure = str(error)
         with self._lock:
-            # Of what ended because the server did, the next one says so.
+            # A notebook that was stopped with this server keeps its status: the next server reports that.
             if self._under_way.get(handle) is version:
                 self._keep(handle, replace(version, status="ERROR" if failure else "COMPLETE", failure=failure))
 
@@ -192,7 +192,7 @@ class Kernels:
         return version
 
     def _known(self, handle: str) -> Version | None:
-        """The latest version; one that a server before this one did not end, ended with an error."""
+        """The latest version; with an error if an earlier server was stopped during its execution."""
         owner, _, name = handle.partition("/")
         if not SLUG.fullmatch(name) or owner in ("", ".", ".."):
             return None
@@ -211,7 +211,7 @@ class Kernels:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """With all that it started."""
+    """Kill a process with all its children."""
     if sys.platform == "win32":
         process.kill()
     else:
@@ -220,14 +220,11 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def make_environment(folder: Path, *, internet: bool) -> Path:
-    """A Python that has what this one has installed, but for comp; its path.
-
-    That is this machine's counterpart of the image that Kaggle executes notebooks in.
-    """
+    """Create a Python that has this one's packages except comp, like the image for Kaggle's notebooks; its path."""
     venv.EnvBuilder(symlinks=True).create(folder)
     paths = sysconfig.get_paths("venv", {"base": str(folder), "platbase": str(folder)})
     packages = Path(paths["purelib"])
-    # As a path only: what makes comp itself importable is in files that Python reads of its own site-packages alone.
+    # A path only: comp is importable by .pth files, which Python reads in its own site-packages only.
     (packages / "image.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
     if not internet:
         shutil.copyfile(OFFLINE, packages / "sitecustomize.py")
@@ -235,7 +232,7 @@ def make_environment(folder: Path, *, internet: bool) -> Path:
 
 
 def variables(folder: Path) -> dict[str, str]:
-    """The environment that a notebook in ``folder`` is executed in: nobody's credentials, and Kaggle's own names."""
+    """The environment variables of a notebook in ``folder``: Kaggle's own, and no credentials."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -262,7 +259,7 @@ def _lay_out(folder: Path, mounts: Mapping[str, list[Path]], script: str) -> Non
 
 
 def _script(request: Any) -> str:
-    """A notebook's code cells, one after the other; they must be plain Python."""
+    """A notebook's code cells as one script; they must be plain Python."""
     try:
         notebook: Any = nbformat.reads(request.text, as_version=4)  # type: ignore[no-untyped-call]
         return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
@@ -271,7 +268,7 @@ def _script(request: Any) -> str:
 
 
 def _written(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The files below a folder, by their paths in it; none that a link leads to."""
+    """The files below a folder, with their paths in it; links are skipped."""
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.is_symlink():
             yield path.relative_to(folder).as_posix(), path

@@ -1,7 +1,4 @@
-"""Python's sockets cut off from every other machine.
-
-To be copied, not imported: it is the ``sitecustomize.py`` of notebooks without internet.
-"""
+"""Cut sockets off from other machines. It is copied as ``sitecustomize.py`` for notebooks without internet."""
 
 import errno
 import os
@@ -14,7 +11,7 @@ INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 def refuse(event: str, arguments: Any) -> None:
-    """As an audit hook: what it raises is raised in place of the call."""
+    """An audit hook, whose exception is raised instead of the call."""
     if event == "socket.getaddrinfo" and arguments[0] not in HERE:
         raise socket.gaierror(socket.EAI_AGAIN, "the notebook has no internet")
     if event == "socket.connect" and arguments[0].family in INTERNET and arguments[1][0] not in HERE:

@@ -1,6 +1,6 @@
 """Kaggle's wire protocol: kagglesdk's own request messages in, its response messages out.
 
-A request for a file is redirected to its address, as Kaggle does; one that is refused raises HTTPException.
+A request for a file is redirected to its address, as Kaggle does; a refused request raises HTTPException.
 """
 
 # ruff: noqa: ARG002 - every call has the same shape, whether or not it asks who asks
@@ -26,13 +26,13 @@ from comp.local_kaggle.grading import Grader, grade
 from comp.local_kaggle.store import Store, Submission
 
 LARGEST_SUBMISSION_BYTES = 512 << 20
-DAILY_SUBMISSIONS = 100  # of a team, per day of UTC
+DAILY_SUBMISSIONS = 100  # per team and UTC day
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks, and by which address of this server (without a closing slash)."""
+    """The team that sent a request, and the address of this server that it used (without a closing slash)."""
 
     team: str
     base_url: str
@@ -43,12 +43,12 @@ Calls = Mapping[tuple[str, str], tuple[Any, Answer]]
 
 
 def calls_of(service: str, messages: ModuleType, **answers: Answer) -> Calls:
-    """By service and name, the message of a request in kagglesdk's module and what answers it with another."""
+    """For each request, by service and name: its message class in kagglesdk's module, and the function to answer it."""
     return {(service, name): (getattr(messages, f"Api{name}Request"), answer) for name, answer in answers.items()}
 
 
 def filled(message: Callable[[], Item], /, **fields: Any) -> Item:
-    """A message of kagglesdk with its fields; those of None stay unset."""
+    """A message of kagglesdk with its fields; a field of None stays unset."""
     made = message()
     for name, value in fields.items():
         setattr(made, name, value)
@@ -56,7 +56,7 @@ def filled(message: Callable[[], Item], /, **fields: Any) -> Item:
 
 
 def page_of(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str]:
-    """The rows of the page that the request asks for, and the token of the next: the position it begins at, or ""."""
+    """The rows of the requested page, and the next page's token: the position of its first row, or "" at the end."""
     size = min(max(request.page_size or 20, 1), 1000)
     token = request.page_token or ""
     if token and not token.isdecimal():
@@ -67,7 +67,7 @@ def page_of(rows: Sequence[Item], request: Any) -> tuple[Sequence[Item], str]:
 
 @dataclass
 class LocalKaggle:
-    """What the API can be asked, over the catalog, the store and the graders; ``more``: further calls."""
+    """The API's calls, on the catalog, the store and the graders; ``more``: further calls."""
 
     catalog: Catalog
     store: Store
@@ -113,7 +113,7 @@ class LocalKaggle:
         return answer if isinstance(answer, Response) else JSONResponse(answer.to_dict())
 
     def enter_teams(self) -> None:
-        """Put each other team that isn't there yet on the leaderboard of its competition.
+        """Put the other teams on their competitions' leaderboards, unless they are there.
 
         Raises SubmissionError: a team's submission can't be scored.
         """
@@ -178,7 +178,7 @@ class LocalKaggle:
         )
 
     def _download(self, slug: str | None, name: str | None, asker: Asker) -> Response:
-        """Where a file of an entry is, or the archive of all."""
+        """A redirect to a file of an entry, or to the archive of all."""
         slug = self._known(slug)
         path = f"archives/{slug}.zip"
         if name:
@@ -222,7 +222,7 @@ class LocalKaggle:
     def _list_submissions(self, request: Any, asker: Asker) -> Any:
         slug = self._known(request.competition_name)
         if self.catalog.answers(slug) and slug in self.graders:
-            # Those that were made before there were answers, or a declaration to grade by.
+            # Submissions from before there were answers, or a declaration to grade by.
             for row in self.store.submissions(slug, asker.team):
                 if row.status == "complete" and row.score is None:
                     self._grade(slug, row.id)
@@ -261,7 +261,7 @@ class LocalKaggle:
         slug = self._known(request.competition_name)
         grader = self.graders.get(slug)
         better = grader is None or grader.higher_is_better
-        # As Kaggle: the private leaderboard where there is one, unless the public one is asked for.
+        # As at Kaggle: the private leaderboard if there is one, unless the request overrides that.
         private = [] if request.override_public else self.store.leaderboard(slug, higher_is_better=better, private=True)
         page, token = page_of(private or self.store.leaderboard(slug, higher_is_better=better), request)
         rows = [
@@ -291,5 +291,4 @@ def _file_row(message: Callable[[], Item], name: str, file: CatalogFile, **field
 
 
 def _score_text(score: float | None) -> str | None:
-    """As Kaggle shows scores: five decimals."""
     return None if score is None else f"{score:.5f}"

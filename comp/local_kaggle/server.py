@@ -1,4 +1,4 @@
-"""Running the local Kaggle, for as long as a block lasts."""
+"""Run the local Kaggle for the duration of a block."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ START_SECONDS = 20.0
 
 
 def without_answers(folder: Path) -> str | None:
-    """A line that names the competitions of which nothing is graded, or None where there are none."""
+    """A line that names the competitions without answers, so without scores; None if all have answers."""
     with Catalog(folder) as catalog:
         slugs = [
             slug
@@ -44,15 +44,15 @@ def running(
     kernels: bool = False,
     port: int = 0,
 ) -> Iterator[str]:
-    """The local Kaggle in a thread for as long as the block lasts; gives its address.
+    """Run the local Kaggle in a thread for the duration of the block; yield its address.
 
     Args:
         folder: holds a folder for each competition or data set, and ``.answers/<slug>.csv`` for those to be graded;
-            ``.answers/teams/<slug>/<team>.csv`` are submissions of other teams, who are on the leaderboard at once.
+            ``.answers/teams/<slug>/<team>.csv`` are submissions of other teams, on the leaderboard from the start.
         graders: by slug.
         state: folder for submissions and the leaderboard; made if missing.
-        kernels: whether to execute, on this machine, the notebooks that are pushed.
-        port: 0 for any that is free.
+        kernels: whether to execute pushed notebooks, on this machine.
+        port: 0 for any free one.
 
     Raises:
         KaggleError: the port is taken.
@@ -96,7 +96,7 @@ def _in_a_thread(server: uvicorn.Server, listening: socket.socket) -> Iterator[N
 
 def bound(port: int) -> socket.socket:
     """A socket that listens on this machine only. Raises KaggleError where the port is taken."""
-    # asyncio sends without delay where the protocol is said; else answers on a used connection take 40 ms more
+    # asyncio sends without delay only if the protocol is given; otherwise answers on a used connection take 40 ms more
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

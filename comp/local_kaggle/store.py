@@ -1,4 +1,4 @@
-"""Submissions in one SQLite file that survives the server, announced uploads, and the files that arrived."""
+"""Store submissions in an SQLite file that outlives the server, and announced and finished uploads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CREATE INDEX IF NOT EXISTS submissions_of_a_competition ON submissions (slug, te
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that was announced: ``size`` in bytes, as it must arrive."""
+    """A file that was announced: ``size`` in bytes, which the upload must have."""
 
     token: str
     slug: str
@@ -37,10 +37,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Submission:
-    """``date`` is in naive UTC; ``status`` is pending, complete or error; a complete one may be without a score.
-
-    ``score`` is the public one.
-    """
+    """``date``: naive UTC. ``status``: pending, complete or error. ``score``: the public one; None if not graded."""
 
     id: int
     slug: str
@@ -57,7 +54,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Standing:
-    """A team's best: ``date`` is when it was reached, ``entries`` counts its scored submissions."""
+    """A team's best score: ``date`` is that of its submission, ``entries`` the number of scored submissions."""
 
     team_id: int
     team: str
@@ -70,10 +67,10 @@ Dated = TypeVar("Dated", Submission, Standing)
 
 
 class Store:
-    """Every call opens its own connection and commits before it returns, so any thread may call.
+    """The submissions and uploads; every call opens its own connection and commits, so any thread may call.
 
-    announced: the uploads that may arrive, by their tokens; of one that was submitted, its token is gone. uploads:
-        where they arrive, each under its token, and the submitted ones stay.
+    announced: the uploads that may arrive and aren't submitted yet, by their tokens. uploads: the folder of uploaded
+        files, named by their tokens; submitted files stay there.
 
     Raises DataError: the file ``path`` can't be opened or written.
     """
@@ -91,7 +88,7 @@ class Store:
         return upload
 
     def arrived(self, token: str) -> Upload | None:
-        """The upload, if its file is there."""
+        """The upload, if its file has arrived."""
         upload = self.announced.get(token)
         return upload if upload is not None and (self.uploads / token).is_file() else None
 
@@ -107,7 +104,7 @@ class Store:
         return int(row["id"])
 
     def enter(self, slug: str, team: str, file_name: str, size: int, scores: Scores) -> None:
-        """A team's scored submission, unless it has made one."""
+        """Add a team's scored submission, unless the team has one."""
         self._do(
             "INSERT INTO submissions (slug, team, file_name, size, date, message, status, score, private_score) "
             "SELECT ?1, ?2, ?3, ?4, ?5, '', 'complete', ?6, ?7 "
@@ -116,7 +113,7 @@ class Store:
         )
 
     def score(self, submission_id: int, scores: Scores | None) -> None:
-        """The submission is complete; None leaves it without a score."""
+        """Mark a submission as complete, with its scores if it has any."""
         public, private = (scores.public, scores.private) if scores else (None, None)
         self._do(
             "UPDATE submissions SET status = 'complete', score = ?, private_score = ? WHERE id = ?",
@@ -132,11 +129,11 @@ class Store:
         return [_dated(Submission, row) for row in rows]
 
     def made(self, slug: str, team: str, since: dt.datetime) -> int:
-        """How many submissions a team made from ``since`` on, in naive UTC, that could be scored."""
+        """The number of a team's submissions from ``since`` on, in naive UTC, without those that had an error."""
         return sum(row.date >= since for row in self.submissions(slug, team) if row.status != "error")
 
     def leaderboard(self, slug: str, *, higher_is_better: bool, private: bool = False) -> list[Standing]:
-        """Each team's best public or private score, best first; of equal scores the earlier stands higher."""
+        """Each team's best public or private score, best first; of equal scores the earlier one ranks higher."""
         column = "private_score" if private else "score"
         order = f"{column} DESC, id" if higher_is_better else f"{column}, id"
         rows = self._do(
@@ -159,7 +156,7 @@ class Store:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # SQLite itself opens it to nobody else, whatever the person's umask is.
+            # Created here, by the user's umask: SQLite itself would make it readable by the user only.
             self._path.touch()
             with closing(sqlite3.connect(self._path, timeout=30.0)) as connection, connection:
                 connection.row_factory = sqlite3.Row

@@ -1,1 +1,1 @@
-"""What makes, moves or joins runs: ensembles, sweeps, rehearsals, notebooks at Kaggle, trainings side by side."""
+"""Tools that make or combine runs: ensembles, sweeps, rehearsals, notebooks at Kaggle, trainings side by side."""

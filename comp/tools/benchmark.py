@@ -1,4 +1,4 @@
-"""How fast a competition's images train and are predicted on this machine, beside the model alone."""
+"""Measure training and prediction speed on a competition's images, compared with the model alone."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared, prepare
 from comp.training.state import save_weights
 
-IMAGES = 512  # that are read; more of them only fill the machine's file cache
-BATCHES = 8  # of each rate in a round
+IMAGES = 512  # images read; more would only fill the machine's file cache
+BATCHES = 8  # per rate and round
 ROUNDS = 5
-TIMED = 64  # images whose parts are timed one by one
+TIMED = 64  # images for timing each part of the work
 
 MODEL_TRAINS, MODEL_PREDICTS = "model alone, forward and backward", "model alone, forward"
-FOLDED_PREDICTS = "the same, batch norm folded"  # where it isn't, the model itself
+FOLDED_PREDICTS = "the same, batch norm folded"  # or the model itself, where it can't be folded
 FROM_FILES, FROM_KEPT = "reading and augmenting files", "reading and augmenting kept images"
 TRAINING, PREDICTING = "training", "predicting"
 FROZEN, CACHED = "training a head on images", "training a head on cached features"
-# Rates that are held against others, and in which words.
+# Rates that are compared: a rate, the words between, and the rate that it is divided by.
 BESIDE = (
     (TRAINING, "of the model alone", MODEL_TRAINS),
     (PREDICTING, "of the model alone", MODEL_PREDICTS),
@@ -60,10 +60,10 @@ BESIDE = (
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was measured.
+    """The measurements.
 
     setting: what the rates depend on, by name. rounds: images, or views of them, per second in each round, by name.
-    parts: milliseconds per image of each part of the work. memory: the peak, in bytes.
+    parts: milliseconds per image for each part of the work. memory: the peak, in bytes.
     """
 
     setting: dict[str, Any]
@@ -78,16 +78,13 @@ class Benchmark:
 
     @property
     def ratios(self) -> dict[tuple[str, str], float]:
-        """Of a rate, by its name and in words, to each that it is held against: the median of each round's own.
-
-        A machine that others use too may be twice as fast in the next round.
-        """
+        """The ratios of `BESIDE`, by rate and words: medians of each round's, as a shared machine's speed varies."""
         return {
             (name, words): median(map(truediv, self.rounds[name], self.rounds[other])) for name, words, other in BESIDE
         }
 
     def lines(self) -> list[str]:
-        """For a person: the setting, the rates beside the model alone, the parts and the memory."""
+        """The setting, the rates compared with the model alone, the parts and the memory, as lines for the console."""
         beside = {
             name: ", ".join(f"{ratio:.3f} {words}" for (of, words), ratio in self.ratios.items() if of == name)
             for name in self.rates
@@ -114,10 +111,10 @@ class Benchmark:
 def benchmark(
     competition: Competition, choices: Choices, size: int | None, workspace: Workspace, console: Console
 ) -> Benchmark:
-    """Measure all rates side by side, in one process and by turns, in the recipe's last stage on images.
+    """Measure all rates by turns in one process, for the recipe's last stage on images.
 
     The data must have been downloaded. A recipe that trains heads on cached features only is measured with all layers.
-    size: of the images, in pixels, in place of that stage's.
+    size: of the images, in pixels, instead of the stage's.
     """
     prepared = prepare(Experiment.of(competition, choices, workspace), console)
     learner, images = prepared.learner, prepared.images
@@ -189,7 +186,7 @@ def benchmark(
 def _of_a_head(
     learner: Learner, stage: Stage, images: ImageEpochs, rows: Any, targets: torch.Tensor
 ) -> dict[str, Callable[[], int]]:
-    """Training a head on the images, through the frozen backbone, and on features: which ones makes no difference."""
+    """Training a head on the images, through the frozen backbone, and on features, whose values don't matter."""
     features = np.random.default_rng(0).normal(size=(len(rows), 1, learner.model.width)).astype(np.float32)
     on_images = replace(stage, train="head")
     on_features = replace(on_images, cached=True, batch_size=None)
@@ -203,17 +200,17 @@ def _of_a_head(
 
 
 def _training(learner: Learner) -> None:
-    """As an epoch begins: what predicts leaves dropout off, and batch norm as it is."""
+    """Set training mode as at an epoch's start, as predicting leaves evaluation mode on."""
     training_mode(learner.model, freeze_batch_norm=learner.recipe.freeze_batch_norm)
 
 
 def _steps(events: Iterator[Step | Epoch]) -> int:
-    """Take some steps; gives how many images they were of."""
+    """Take `BATCHES` steps; return the number of images in them."""
     return sum(step.images for step in islice((event for event in events if isinstance(event, Step)), BATCHES))
 
 
 def _stage(prepared: Prepared, size: int | None) -> Stage:
-    """The last stage that trains the backbone, or a head on images, endless and on images, at a size of one's own."""
+    """The last stage that trains on images, or else the last one made to, at ``size`` if given, without an end."""
     stages = prepared.experiment.recipe.stages
     last = next((stage for stage in reversed(stages) if not stage.on_features), None)
     train = "all" if last is None else last.train
@@ -222,7 +219,7 @@ def _stage(prepared: Prepared, size: int | None) -> Stage:
 
 
 def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[str, list[float]]:
-    """Images per second of each in several rounds; what comes before the first is not counted."""
+    """Images per second of each block in several rounds, after one round that isn't counted."""
     rates: dict[str, list[float]] = {name: [] for name in blocks}
     with console.bar("measuring", (ROUNDS + 1) * len(blocks), "rates") as bar:
         for number in range(ROUNDS + 1):
@@ -238,13 +235,13 @@ def _by_turns(blocks: dict[str, Callable[[], int]], console: Console) -> dict[st
 
 
 def _finish() -> None:
-    """Wait for the GPU: what it was asked for is under way when Python goes on."""
+    """Wait for the GPU, whose work is asynchronous."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: Size, model_trains: float) -> dict[str, float]:
-    """Milliseconds per image of each part of an epoch's work, one after the other in this process."""
+    """Milliseconds per image of each part of an epoch's work, timed one after the other in this process."""
     learner, timed = prepared.learner, rows[:TIMED].tolist()
     side, augmented = dataset.preprocessing.covered, (View(draw=0),)
     files, requests = [Path(dataset.paths[row]) for row in timed], [(row, augmented) for row in timed]
@@ -276,7 +273,7 @@ def _parts(prepared: Prepared, dataset: ImageDataset, rows: Any, size: Size, mod
 
 
 def _milliseconds(work: Callable[[], Any]) -> float:
-    """The median of several times."""
+    """The median of `ROUNDS` times."""
     return 1000 * median(timeit.repeat(work, number=1, repeat=ROUNDS))
 
 

@@ -1,4 +1,4 @@
-"""What of several trainings fits in a time: what each costs here is measured and planned, and the plan is kept."""
+"""Plan which of several trainings fit in a time budget, by speeds measured here, and keep to the plan."""
 
 from __future__ import annotations
 
@@ -26,34 +26,33 @@ from comp.tools.side_by_side import Job, each
 from comp.tools.speeds import Speeds
 from comp.training.prepared import Prepared, prepare
 
-# Seconds: of preparing, recording and predicting one training, and of an epoch of a head; corrected by what they take.
+# Seconds to prepare, record and predict one training, and per epoch of a head; corrected by finished trainings.
 OF_A_TRAINING, OF_AN_EPOCH = 2.0, 0.05
-# Seconds that the blend, its submission and its page take at the end, before they were seen to take others.
+# Seconds for the blend, its submission and its page at the end.
 OF_THE_END = 15.0
-# Images, labelled and to be predicted, that make it a second longer.
+# Labelled and test images per further second at the end.
 BLENDED = 1000
-# Of the time, how much later what trains is stopped; all together may take a tenth longer.
+# A training that is late by this share of the time budget is stopped; all together may be late by a tenth.
 LATE = 0.05
-# Of the time, how long features may take from which it is told whether the stages after a first head are needed.
+# The largest share of the time budget for features that tell whether the stages after a solved head are needed.
 TELLING = 0.2
-# How much more or less a training may take than was planned, in what that says of the next.
+# Limits of the factor by which finished trainings correct the estimates of the next ones.
 LEAST, MOST = 0.5, 3.0
 
-# A computation of features: backbone, size, views, whether of the labelled or of the test images, and whether by the
-# early half alone.
+# A computation of features: backbone, size, views, "labelled" or "test" images, and whether by the early half alone.
 Computed = tuple[str, Size, tuple[View, ...], str, bool]
 
 
 class TimeUp(BaseException):
-    """The time is over; like an interrupt, it is no error of what it ends."""
+    """The time budget is used up; a BaseException, like KeyboardInterrupt."""
 
 
 @dataclass
 class Plan:
-    """Trainings in the order of their worth, of which those are taken that fit in the time.
+    """Trainings, most valuable first, of which those are taken that fit in the time.
 
-    seconds: that all may take; None for all that it takes. began: when they did, by `time.monotonic`.
-    unexplained: of the loss of guessing, what a head on frozen features leaves; None where that isn't known.
+    seconds: the time budget; None for no limit. began: its start, by `time.monotonic`.
+    unexplained: the share of the loss of guessing that a head on frozen features leaves; None where it isn't known.
     """
 
     experiments: list[Experiment]
@@ -69,7 +68,7 @@ class Plan:
     unexplained: float | None = None
 
     def __iter__(self) -> Iterator[Experiment]:
-        """The next that fits in what is left of the time, until none does; between two of them it is looked anew."""
+        """Yield the next training that fits in the time left, with estimates updated after each, until none fits."""
         if self.seconds is not None:
             self._measure()
             self.experiments = self._in_folds_or_not()
@@ -91,39 +90,37 @@ class Plan:
 
     @property
     def end(self) -> float:
-        """Seconds that the blend, its submission and its page take."""
+        """Seconds for the blend, its submission and its page."""
         return OF_THE_END + (len(self.tables.train) + len(self.tables.test)) / BLENDED
 
     @property
     def left(self) -> float:
-        """Seconds that may still be spent on trainings."""
+        """Seconds left for trainings."""
         return np.inf if self.seconds is None else self.seconds - (time.monotonic() - self.began) - self.end
 
     def work(self, jobs: Sequence[Job]) -> list[Run]:
-        """The runs of all jobs, one after the other; of the first alone, or none, where the time is over before.
+        """The runs of all jobs, one after the other; where the time ends before, the first one's alone, or none.
 
-        Raises RunError where then there is nothing at all.
+        Raises RunError where the time ends before any training has.
         """
         runs: list[Run] = []
         try:
             with self._stopping():
                 for job in jobs:
-                    runs.append(job.work(self.console))  # noqa: PERF401 - those that ended are of use
+                    runs.append(job.work(self.console))  # noqa: PERF401 - the runs so far are used
         except TimeUp:
             self.over = True
             if not runs and not self.spent:
                 raise RunError(
-                    "The time is over and no training has ended; the same command goes on where this one was stopped."
+                    "The time is over and no training has ended; the same command resumes where this one was stopped."
                 ) from None
-            self.console.say(
-                "the time is over: what was being trained is stopped; the same command would go on with it"
-            )
+            self.console.say("the time is over: the current training is stopped; the same command would resume it")
             return [] if self.spent else runs[:1]
         return runs
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
-        """Raise TimeUp in the block where it lasts past the end of the time."""
+        """Raise TimeUp inside the block at the end of the time."""
         alarm = getattr(signal, "SIGALRM", None)
         if self.seconds is None or alarm is None or threading.current_thread() is not threading.main_thread():
             yield
@@ -144,7 +141,7 @@ class Plan:
         return self._cost(experiment) <= self.left
 
     def _cost(self, experiment: Experiment, computed: set[Computed] | None = None) -> float:
-        """Seconds that it takes beside the features that are there, by what others took."""
+        """Seconds for a training without features already ``computed``, corrected by what finished trainings took."""
         if self.seconds is None:
             return 0.0
         ratio = sum(self.spent) / sum(self.estimated) if self.spent else 1.0
@@ -154,19 +151,19 @@ class Plan:
         return min(max(ratio, LEAST), MOST) * (self._training(experiment) + reading)
 
     def _recipe(self, experiment: Experiment) -> Recipe:
-        """With the stages that it will train, as far as that is known."""
+        """The recipe with only the stages that are expected to train."""
         recipe = experiment.recipe
         return recipe if self.unexplained is None else recipe.where_head_leaves(self.unexplained)
 
     def _rows(self, experiment: Experiment) -> tuple[int, float, float]:
-        """How many trainings it is, and the images that train and validate in each."""
+        """The number of trainings (one per fold), and the images that train and that validate in each."""
         folds, labelled = experiment.choices.folds, len(self.tables.train)
         validating = labelled / folds if folds else labelled * experiment.recipe.validation
         taught = len(self.tables.test) if experiment.choices.teacher else 0
         return folds or 1, labelled - validating + taught, validating
 
     def _features(self, experiment: Experiment) -> dict[Computed, float]:
-        """What is computed once for all folds: how many views of images each is."""
+        """The features that are computed once for all folds, with the number of views of images in each."""
         recipe, viewpoint = self._recipe(experiment), experiment.competition.augment
         labelled, test = len(self.tables.train), len(self.tables.test)
         on_maps, last = self.speeds.get(recipe.backbone, Speeds()).on_maps, recipe.stages[-1]
@@ -187,7 +184,7 @@ class Plan:
         return found
 
     def _training(self, experiment: Experiment) -> float:
-        """Seconds of all its trainings, without features that are computed once."""
+        """Seconds for an experiment's trainings, without the features that are computed once."""
         recipe, speeds = self._recipe(experiment), self.speeds[experiment.recipe.backbone]
         times, training, validating = self._rows(experiment)
         seconds = OF_A_TRAINING
@@ -216,7 +213,7 @@ class Plan:
         return prepare(one, self.console, self.tables)
 
     def _tell(self, experiment: Experiment, head: Stage) -> None:
-        """Solve its first head, on features that it will find in the cache: that tells which stages it needs."""
+        """Solve the first head, on features that stay in the cache, to tell which further stages are needed."""
         backbone = experiment.recipe.backbone
         views = experiment.competition.augment.at(head.pixels).views(head.views)
         seconds = len(self.tables.train) * len(views) / self.speeds[backbone].predicted[head.pixels]
@@ -229,7 +226,7 @@ class Plan:
         self.unexplained = None if learner.solved is None else learner.solved.unexplained
 
     def _in_folds_or_not(self) -> list[Experiment]:
-        """The trainings in their folds; of one split each where with no backbone the folds of the first that fits do.
+        """The trainings in their folds, or with one split each if the folds of the first recipe that fits don't.
 
         Raises OverrideError where nothing fits.
         """
@@ -249,11 +246,11 @@ class Plan:
             return self.experiments
         if folds := self.experiments[first].choices.folds:
             cost = in_minutes(self._cost(self.experiments[first]))
-            self.console.say(f"{folds} folds of {split[first].name} would take {cost}, so one split validates")
+            self.console.say(f"{folds} folds of {split[first].name} would take {cost}, so one split is used")
         return split
 
     def _say_plan(self) -> None:
-        """What will be trained, and when all is expected to end."""
+        """Print the measured speeds, what will be trained, and the expected end."""
         assert self.seconds is not None
         if self.unexplained is not None:
             said = f"a head on frozen features leaves {self.unexplained:.2%} of the loss of guessing"
@@ -275,7 +272,7 @@ class Plan:
             self.console.say(f"  {one.name}{in_folds}: {how}")
 
     def _planned(self, experiments: Sequence[Experiment]) -> list[tuple[Experiment, float, bool]]:
-        """Each with the seconds that it takes after those before it, and whether it fits behind them."""
+        """Each training with its seconds after the previous ones, and whether it fits after them."""
         computed, total, planned = set(self.computed), 0.0, []
         for one in experiments:
             cost = self._cost(one, computed)
@@ -295,7 +292,7 @@ class Plan:
 
 
 def all_on(on: str, jobs: Sequence[Sequence[Job]], data: Path, console: Console) -> Iterator[list[Run]]:
-    """The runs of several trainings' jobs, trained side by side, a list for each training."""
+    """Train all jobs side by side; yield a list of runs for each training."""
     every = [job for some in jobs for job in some]
     runs = iter(each(every, on, len(every), data, console))
     return iter([list(islice(runs, len(some))) for some in jobs])

@@ -1,7 +1,4 @@
-"""A rehearsal: part of a competition's labelled images are hidden and predicted, and the predictions scored.
-
-No Kaggle is spoken to, and the data are read where they are.
-"""
+"""A rehearsal: part of a competition's labelled images are hidden, predicted and scored, without Kaggle."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ from comp.submission.uncertainty import FINE
 
 Rows = npt.NDArray[np.bool_]
 
-# Not the number that the split of those that are left is drawn from.
+# Added to the seed, so that the hidden images are drawn independently of the split of the others.
 HIDING = 7919
 OF_A_FORM = ("takes", "targets", "encode", "decode", "classes_in")
 
@@ -49,13 +46,13 @@ def rehearsed(
     console: Console,
     run: Callable[[Competition, Workspace], Run],
 ) -> Run:
-    """The run of a competition with a share of its labelled images hidden; says and records what it lets one expect.
+    """The run of a competition with a share of its labelled images hidden; prints and records the expected score.
 
-    The data must have been downloaded; they and the runs on them stay as they are. All else lies in a workspace of its
-    own below ``rehearsals/``, of which the runs are kept; one that was stopped is resumed there.
+    The data must have been downloaded; they and their runs aren't changed. The rehearsal works in a separate workspace
+    below ``rehearsals/``, where only its runs are kept; a stopped rehearsal is resumed there.
 
-    run: trains and predicts, by what is declared meanwhile and in that workspace. Raises RunError where the data aren't
-    here, DataError where they can't be split.
+    run: trains and predicts the changed competition in that workspace. Raises RunError where the data aren't here,
+    DataError where they can't be split.
     """
     tables = checked_tables(competition, workspace, console)
     hidden = which_hide(tables, share, seed)
@@ -77,10 +74,10 @@ def rehearsed(
         )
         if tables.sample_submission.parts is not None:
             written = tables.sample_submission.written(tables.classes)
-            # Of shares of a whole, some are compared with all.
+            # A submission of only some classes' shares is still compared with all of them.
             some = competition.target in ("single", "shares") and set(written) < set(tables.classes)
             header = [header[0], *(tables.classes if some else written)]
-            # The same form without `parts`: ids name images alone, and the columns stand in the file.
+            # The same form without `parts`: an id names just an image, and the file has the columns.
             wide = SimpleNamespace(**{name: getattr(competition.submission, name) for name in OF_A_FORM})
             meanwhile = replace(meanwhile, submission=wide)
         rows = tables.train[hidden]
@@ -95,7 +92,7 @@ def rehearsed(
 
 @contextmanager
 def _folder(rehearsals: Path) -> Iterator[Path]:
-    """A rehearsal's folder: one that was stopped and that nobody is at, or a new one. Its runs stay in it."""
+    """A rehearsal's folder: that of a stopped rehearsal which no process uses, or a new one. Its runs are kept."""
     numbers = sorted((int(path.name) for path in rehearsals.glob("[0-9]*") if path.name.isdigit()), reverse=True)
     there = (rehearsals / str(number) for number in numbers)
     stopped = (folder for folder in there if not any(folder.glob("runs/*/*/rehearsal.json")))
@@ -106,7 +103,7 @@ def _folder(rehearsals: Path) -> Iterator[Path]:
         if lock.is_locked:
             break
     try:
-        _clear(folder)  # after a kill something may be left
+        _clear(folder)  # of what a killed process left
         yield folder
     finally:
         _clear(folder)
@@ -122,7 +119,7 @@ def _clear(folder: Path) -> None:
 
 
 def which_hide(tables: Tables, share: float, seed: int) -> Rows:
-    """True for the rows (N,) that are hidden: drawn as those that validate are, and no class is hidden whole."""
+    """True for the hidden rows (N,): drawn like validation rows, and never all rows of a class."""
     return draw_hidden(tables.targets, share, seed + HIDING, tables.may_validate, *tables.kept_together)
 
 
@@ -134,9 +131,9 @@ def judge(
     hides: Rows,
     console: Console,
 ) -> None:
-    """Say and record what a run's submission lets one expect.
+    """Score a run's submission; print and record the expected score.
 
-    answers: as text. groups: of these (A,), where there are any. hides: which of the labelled images are hidden (N,).
+    answers: as text. groups: of the answers (A,), if there are any. hides: True for the hidden labelled images (N,).
     """
     console.log = run.log
     targets, predictions, classes = compared(competition, answers, read_csv(run.submission))
@@ -148,19 +145,19 @@ def judge(
         return competition.scoring(targets[some], predictions[some], classes)
 
     error = float(error_of(scored, len(answers), groups, FINE))
-    # Where all of them score alike, or some can't be scored, they say nothing of how far off that is.
+    # If all answers score alike, or some can't be scored, the error can't be estimated.
     tells = 0 < error < float("inf")
     found = {"score": score, "standard_error": error if tells else None}
     run.write_record("rehearsal", {**found, "hidden": hidden, "known": known})
     how_sure = (
         f"± {error:.5f} on the leaderboard, by {those}"
         if tells
-        else f"on the leaderboard, but {those} don't tell how far off that may be; hide more (--share)"
+        else f"on the leaderboard, but {those} can't tell the error of that score; hide more (--share)"
     )
     console.say(f"expect {competition.scoring.name} {score:.5f} {how_sure}")
     if (validation := run.record("scores").get("tuned")) is not None:
-        console.say(f"validation had said {validation:.5f}")
+        console.say(f"the validation score was {validation:.5f}")
     console.say(
-        f"{known} images were there to learn from, and will be {known + hidden}; the real test images may be of "
-        "another kind"
+        f"the rehearsal trained on {known} images, a real run has {known + hidden}; the real test images may be "
+        "different"
     )

@@ -1,4 +1,4 @@
-"""Several trainings that one run is made of: the folds of one, joined, or those of several choices, blended."""
+"""Several trainings that become one run: the folds of a training, joined, or different trainings, blended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:  # as in `comp.runner`
 
 @dataclass(frozen=True)
 class Trainings:
-    """What a person's choices ask for: one training, every fold of one, or several that are blended.
+    """The trainings that the user's choices ask for: one, every fold of one, or several that are blended.
 
-    experiments: what is trained, in the order of its worth; of folds the one. on: where they are trained side by side,
-    as `each` takes it. train: one until it is predicted; it takes an experiment and a console, the goal of what isn't
-    trained again, and the tables where they are read. began: when, by `time.monotonic`.
+    experiments: most valuable first; one alone for folds. on: where they are trained side by side, as in `each`.
+    train: trains and predicts one; called with an experiment, a console, the goal (an earlier run that hasn't reached
+    it is resumed) and the tables, if they are read already. began: the start, by `time.monotonic`.
     """
 
     experiments: Sequence[Experiment]
@@ -39,18 +39,18 @@ class Trainings:
 
     @property
     def several(self) -> bool:
-        """Whether it is more than one training, of which one run is made."""
+        """Whether these are several trainings that become one run."""
         return self.choices.every_fold or is_blend(self.first.competition, self.choices)
 
     def in_one(self, goal: Goal, console: Console) -> Run:
-        """All trained and predicted, as one run that is to get to ``goal``: folds joined, or a blend."""
+        """Train and predict all; return the one run of them, joined folds or a blend, that should reach ``goal``."""
         with console.of_several():
             if is_blend(self.first.competition, self.choices):
                 return self._blended(goal, console)
             return self._every_fold(goal, console)
 
     def _every_fold(self, goal: Goal, console: Console) -> Run:
-        """Folds whose joined run didn't get to ``goal`` are not trained again, nor joined twice."""
+        """Train and join all folds; a fold is trained anew only where a run that it is joined in reached ``goal``."""
         from comp.data.data_check import checked_tables
 
         experiment = self.first
@@ -61,17 +61,14 @@ class Trainings:
         return _joined(experiment, each(jobs, self.on, len(jobs), data, console), console)
 
     def _blended(self, goal: Goal, console: Console) -> Run:
-        """Train what fits in the time, each in its folds, and keep the blend of those that have ended in one run.
-
-        What was trained before is found again, whatever it was trained for.
-        """
+        """Train what fits in the time, or find its earlier runs, and keep one run that blends those that ended."""
         from comp.data.data_check import checked_tables
         from comp.tools.ensembles import blending
 
         competition, workspace = self.first.competition, self.first.workspace
         with main_first():
             tables = checked_tables(competition, workspace, console)
-        from comp.tools.planning import Plan, all_on  # torch, after the tables are read
+        from comp.tools.planning import Plan, all_on  # imports torch, so after the tables are read
 
         members = list[Run]()
         plan = Plan(list(self.experiments), tables, console, self.choices.time, self.began)
@@ -88,7 +85,7 @@ class Trainings:
             return blend(members, tables, complete=True)
 
     def _jobs(self, experiment: Experiment, goal: Goal = lambda _: False, tables: Tables | None = None) -> list[Job]:
-        """The trainings of an experiment: one for each fold, where it has folds."""
+        """The trainings of an experiment: one, or one for each fold."""
         count = experiment.choices.folds
         if not experiment.choices.every_fold or count is None:
             return [Job(experiment.name, partial(self.train, experiment, goal=goal, tables=tables))]
@@ -101,14 +98,11 @@ class Trainings:
 
 
 def _joined(experiment: Experiment, trained: Sequence[Run], console: Console, tables: Tables | None = None) -> Run:
-    """The trainings of an experiment as one run: its folds joined, in the run that they were joined in before.
-
-    What their losses show is said once for all.
-    """
+    """The one run of an experiment's trainings: folds are joined, once only. Print the findings common to all."""
     from comp.report.diagnosis import common_findings
     from comp.tools.ensembles import join
 
-    console.log = None  # it was that of the last of them
+    console.log = None  # it was the log of the last fold
     if not is_main():
         return trained[0]
     for line in common_findings(trained):

@@ -1,4 +1,4 @@
-"""Trainings side by side, each a task of Ray's: on this machine, or on a cluster whose nodes see the same COMP_HOME."""
+"""Trainings side by side as Ray tasks: on this machine, or on a cluster whose nodes share one COMP_HOME."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from comp.errors import CompError, OverrideError, RunError
 from comp.interrupts import own_handlers
 from comp.runs import Run
 
-# How often what was lost with its worker or node is begun again; it goes on from what was saved.
+# Restarts of a job whose worker or node was lost; it resumes from its checkpoint.
 LOSSES = 5
-# Seconds; when less than that ends is not worth a line.
+# Seconds left from which on the expected end is printed.
 SAID = 10.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """One of several trainings that don't need each other.
+    """One of several independent trainings.
 
-    name: as in ``fold 2 of 5``. work: trains, and says so on the console.
+    name: like ``fold 2 of 5``. work: trains, and prints to the console.
     """
 
     name: str
@@ -36,19 +36,19 @@ class Job:
 
 
 def refuse_other_places(on: str, *others: str) -> None:
-    """Raise OverrideError for a place that isn't Ray. others: those that it might have been."""
+    """Raise OverrideError for a place that isn't Ray. others: further valid places, for the message."""
     if on != "ray" and not on.startswith("ray://"):
         known = ", ".join([*others, "ray"])
         raise OverrideError(f"--on is {on!r}, but it should be {known}, or ray://HOST:PORT.")
 
 
 def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: Console) -> list[Run]:
-    """The runs of all jobs, in their order: one after the other, here, or side by side on Ray.
+    """The runs of all jobs, in their order: one after the other in this process, or side by side on Ray.
 
-    jobs: the next one is taken when there is room for it. on: None for here; ``ray`` for the cluster that this process
-    is connected to, for that at RAY_ADDRESS, or else for one of this machine's own; or ``ray://host:port``. What jobs
-    say on Ray is in their runs' logs.
-    share: how many share the processors of a cluster without GPUs. data: the folder that every node must see.
+    jobs: the next one is taken when there is room for it. on: None for this process; ``ray`` for the cluster that this
+    process is connected to, that at RAY_ADDRESS, or else a new one on this machine; or ``ray://host:port``. The output
+    of jobs on Ray is in their runs' logs.
+    share: the number of jobs that share a cluster's processors, without GPUs. data: a folder that every node must see.
     Raises RunError where a job on Ray ended with an error, or was lost too often.
     """
     if on is None:
@@ -73,7 +73,7 @@ def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: C
 
 
 def _here(jobs: Iterable[Job], console: Console) -> Iterator[Run]:
-    """One after the other; of several it is said when the last should end, if each takes as long as the one before."""
+    """Work one job after the other; print when the last should end, if each takes as long as the previous one."""
     count = len(jobs) if isinstance(jobs, Sequence) else 0
     for number, job in enumerate(jobs, start=1):
         began = monotonic()
@@ -84,7 +84,7 @@ def _here(jobs: Iterable[Job], console: Console) -> Iterator[Run]:
 
 @contextmanager
 def _connected(on: str) -> Iterator[Any]:
-    """Ray, for the block; who was connected before it stays so."""
+    """Ray, connected for the block; an earlier connection is used and stays."""
     ray = _ray()
     own = not (on == "ray" and ray.is_initialized())
     if own:
@@ -97,7 +97,7 @@ def _connected(on: str) -> Iterator[Any]:
             reason = " ".join(str(error).split())[:200]
             raise RunError(f"Ray can't be reached at {address or 'this machine'} ({reason}); check --on.") from None
     try:
-        # What a competition.py defines can't be imported on another node.
+        # Another node can't import the competition.py files, so what they define is sent by value.
         for name, module in list(sys.modules.items()):
             if name.startswith("competitions."):
                 ray.cloudpickle.register_pickle_by_value(module)
@@ -120,12 +120,12 @@ def _ray() -> Any:
 
 
 def _alive(nodes: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
-    """What each node that can compute has."""
+    """The resources of each node with processors."""
     return [node["Resources"] for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
 
 
 def _needs(nodes: Sequence[dict[str, Any]], share: int) -> tuple[int, int]:
-    """The processors and GPUs that each job asks for: a GPU where there are any, with its part of the processors."""
+    """The processors and GPUs per job: a GPU with its part of the processors, or no GPU where there is none."""
     alive = _alive(nodes)
     with_gpus = [node for node in alive if node.get("GPU")]
     if with_gpus:
@@ -135,7 +135,7 @@ def _needs(nodes: Sequence[dict[str, Any]], share: int) -> tuple[int, int]:
 
 
 def _room(nodes: Sequence[dict[str, Any]], cpus: int, gpus: int) -> int:
-    """How many jobs the nodes take at once; one at least, which waits for a node then."""
+    """The number of jobs that the nodes take at once; at least one, which may wait for a node."""
     fit = [min(node["CPU"] // cpus, node.get("GPU", 0) // gpus if gpus else node["CPU"]) for node in _alive(nodes)]
     return max(1, int(sum(fit)))
 
@@ -154,7 +154,7 @@ def _run_of(ray: Any, ended: Any, job: Job) -> Run:
 
 
 def _work(work: Callable[[Console], Run], data: Path) -> tuple[Run | None, str]:
-    """In a worker: the job's run, or what went wrong, in words."""
+    """Work a job in a Ray worker: its run, or the error's text."""
     if not data.is_dir():
         return None, (
             f"the node {os.uname().nodename} sees no {data}; COMP_HOME has to be a folder that all nodes of the "

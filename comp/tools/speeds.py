@@ -1,4 +1,4 @@
-"""How fast a backbone is here: images predicted and trained per second, and heads solved."""
+"""Measure a backbone's speed on this machine: images predicted and trained per second, seconds to solve its head."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from comp.training.inputs import forward_batch, workers
 from comp.training.prepared import Prepared
 from comp.training.solving import MOST_ROWS
 
-# Gradients over all training samples that a head solved by L-BFGS takes: 300 to 380 for ten classes of 120 each.
+# Full gradients that L-BFGS takes to solve a head: 300 to 380 for ten classes of 120 images each.
 GRADIENTS = 350
-# Seconds that one speed is measured for, and images of it at most.
+# At most this many seconds and images for measuring one speed.
 MEASURED, IMAGES = 1.0, 1024
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Images per second of a backbone here, by their size.
+    """A backbone's images per second on this machine, by image size.
 
-    predicted: through all of it. halfway: through its early half, where maps of that are cached; None where they can't
-    be. trained: by how many layer groups train, whether on such maps, and the stage's own batch size.
-    solved: seconds that the optimum of its head takes, by the number of cached views.
+    predicted: through the whole backbone. halfway: through its early half, whose feature maps are cached; None where
+    they can't be. trained: also by the number of trained layer groups, whether on such maps, and the stage's own batch
+    size. solved: seconds to solve the head, by the number of cached views.
     """
 
     predicted: dict[Size, float] = field(default_factory=dict)
@@ -44,23 +44,23 @@ class Speeds:
     solved: dict[int, float] = field(default_factory=dict)
 
     def on_maps(self, stage: Stage) -> bool:
-        """Whether it trains on what the early half makes of the images."""
+        """Whether the stage trains on the early half's feature maps."""
         return stage.cached and not stage.on_features and self.halfway.get(stage.pixels) is not None
 
     def computed(self, size: Size, *, halfway: bool) -> float:
-        """Images per second that features are computed of, or what the early half makes of them."""
+        """Images per second for computing features, or the early half's feature maps."""
         return (self.halfway.get(size) if halfway else None) or self.predicted[size]
 
     def finished(self, stage: Stage) -> float:
-        """Images per second that validate, from what the stage is given."""
+        """Images per second for predicting validation images from the stage's inputs, images or maps."""
         whole = self.predicted[stage.pixels]
         if not self.on_maps(stage):
             return whole
-        # Measured one after the other on a noisy machine, a half may seem to take longer than the whole.
+        # On a noisy machine, half of the backbone may seem to take longer than the whole.
         return 1 / max(1 / whole - 1 / self.computed(stage.pixels, halfway=True), 0.1 / whole)
 
     def epoch(self, stage: Stage, training: float, validating: float) -> float:
-        """Seconds of the passes that an epoch on so many images takes; none where a head trains on cached features."""
+        """Seconds for an epoch's passes over these numbers of images; 0 for a head on cached features."""
         if stage.on_features:
             return 0.0
         return training / self.trained[self._trains(stage)] + validating / self.finished(stage)
@@ -69,7 +69,7 @@ class Speeds:
         return stage.pixels, stage.groups, self.on_maps(stage), stage.batch_size
 
     def lacking(self, recipe: Recipe) -> list[Stage]:
-        """The stages of a recipe whose speeds are not known."""
+        """The stages of a recipe whose speeds aren't measured yet."""
         return [
             stage
             for stage in recipe.stages
@@ -80,7 +80,7 @@ class Speeds:
         ]
 
     def measure(self, prepared: Prepared, stages: Sequence[Stage], advance: Callable[[int], None]) -> None:
-        """Learn what these stages need; the model is of no use afterwards."""
+        """Measure the speeds that these stages need; the model is unusable afterwards."""
         for declared in stages:
             set_size(prepared.learner.model, declared.pixels)
             stage = prepared.possible(declared)
@@ -98,12 +98,12 @@ class Speeds:
 
 
 def endless(stage: Stage) -> Stage:
-    """The stage with more epochs than are measured."""
+    """The stage with more epochs than a measurement takes."""
     return replace(stage, schedule="one_cycle", cycles=1, cycle_length=10_000, cycle_multiplier=1)
 
 
 def _per_second(done: Iterator[int]) -> float:
-    """Images per second of what gives how many it did each time; the first time, which is slower, is left out."""
+    """Images per second, by the number of images of each step; the first step, which is slower, is left out."""
     next(done, 0)
     images, began = 0, time.perf_counter()
     for some in done:
@@ -126,7 +126,7 @@ def _predicted(prepared: Prepared, stage: Stage, cut: Cut | None = None) -> floa
 
 
 def _solved(prepared: Prepared, views: int) -> float:
-    """Seconds that a head takes to be solved on so many views of the training samples."""
+    """Seconds to solve a head on ``views`` views of the training images."""
     model, device = prepared.learner.model, prepared.learner.accelerator.device
     assert isinstance(model.head, nn.Sequential)
     linear = model.head[-1]
@@ -144,12 +144,12 @@ def _solved(prepared: Prepared, views: int) -> float:
 
 
 def _trained(prepared: Prepared, stage: Stage) -> float:
-    """Images per second, read, augmented and trained on, or maps; the model is of no use afterwards."""
+    """Images, or maps, read, augmented and trained on per second; the model is unusable afterwards."""
     batch_size = min(prepared.learner.recipe.batch_size_of(stage), forward_batch())
     targets = torch.from_numpy(prepared.outputs.compared(prepared.tables.targets))
     images, rows, given = prepared.images, prepared.training, prepared.learner.given(stage)
     if isinstance(given, Cut):
-        # Which ones makes no difference.
+        # The maps' values don't matter for the speed.
         maps = np.broadcast_to(np.float32(1), (len(images.paths), 1, *given.shape))
         epochs: Epochs = FeatureEpochs(maps, rows, targets, batch_size, 0, images.columns)
     else:

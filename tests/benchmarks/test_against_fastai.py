@@ -1,4 +1,4 @@
-"""The comparison with fastai, which is not installed for it: what can be tested without."""
+"""The parts of the comparison with fastai that can be tested without fastai."""
 
 from importlib.util import find_spec
 

@@ -19,14 +19,14 @@ SLUG = "two-digits"
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch):
-    """The seconds that were to be waited; nobody waits in a test."""
+    """The seconds of all waits, which tests skip."""
     seconds = []
     monkeypatch.setattr("comp.kaggle.failures.wait", seconds.append)
     return seconds
 
 
 def zipped(files):
-    """A zip of files by their paths; a file that is a dictionary is a zip itself."""
+    """A zip of files by their paths; a dictionary as content becomes an inner zip."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in files.items():
@@ -35,7 +35,7 @@ def zipped(files):
 
 
 def tarred(files, mode="w"):
-    """A tar of pairs of a path and its content."""
+    """A tar of (path, content) pairs."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:
         for name, content in files:
@@ -46,7 +46,7 @@ def tarred(files, mode="w"):
 
 
 def contents(folder):
-    """What is read at each path, links followed; what begins with a dot aside."""
+    """The files' contents by path, links followed; without paths that begin with a dot."""
     paths = [Path(base, name) for base, _, names in os.walk(folder, followlinks=True) for name in names]
     found = {path.relative_to(folder).as_posix(): path for path in paths}
     return {name: path.read_bytes() for name, path in found.items() if not name.startswith(".")}
@@ -58,7 +58,7 @@ def never():
 
 @pytest.fixture
 def served(tmp_path) -> Path:
-    """A directory as `comp serve` is given it: one competition, one data set, hidden answers."""
+    """A directory for `comp serve`: one competition, one data set, hidden answers."""
     root = tmp_path / "served"
     competition, dataset = root / SLUG, root / "more-digits"
     (competition / "notes").mkdir(parents=True)
@@ -100,8 +100,8 @@ def kaggle(url):
 
 
 def official(url, user):
-    """Kaggle's own client, whose functions ask the Kaggle at this address, as this user."""
-    from kaggle.api.kaggle_api_extended import KaggleApi  # which signs in when it is imported
+    """Kaggle's official client for the Kaggle at this address, signed in as this user."""
+    from kaggle.api.kaggle_api_extended import KaggleApi  # signs in when imported
 
     class Elsewhere(KaggleApi):
         def build_kaggle_client(self):
@@ -116,7 +116,7 @@ def official(url, user):
 
 @pytest.fixture
 def answering(monkeypatch):
-    """A server on this machine that gives every request to a function, and remembers what it was sent."""
+    """A server on this machine that answers requests by a function, and records them."""
 
     @contextmanager
     def start(answer):
@@ -128,7 +128,7 @@ def answering(monkeypatch):
                 seen.append((self.path, dict(self.headers)))
                 answer(self)
 
-            do_GET = do_PUT = do_POST  # noqa: N815 - the names http.server calls
+            do_GET = do_PUT = do_POST  # noqa: N815 - http.server's names
 
             def send(self, status, body=b"", headers=()):
                 self.send_response(status)

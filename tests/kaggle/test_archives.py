@@ -1,4 +1,4 @@
-"""Where an archive's files come to lie; hostile and damaged ones are in tests/reliability/test_extraction.py."""
+"""Where an archive's files are put; hostile and damaged archives are in tests/reliability/test_extraction.py."""
 
 import io
 import tarfile
@@ -70,7 +70,7 @@ def test_a_file_alone_in_a_folder_of_its_name_takes_the_folders_place(unpacked):
 
 def test_unpacking_again_replaces_and_leaves_the_rest(unpacked, tmp_path):
     (tmp_path / ".data.partial").mkdir()
-    (tmp_path / ".data.partial" / "stale").touch()  # as of a process that was killed
+    (tmp_path / ".data.partial" / "stale").touch()  # as left by a killed process
     unpacked({"a/1": b"old", "b": b"b", "c/c1": b"c"})
     assert unpacked({"a/1": b"new", "a/2": b"2", "b/b1": b"b", "c": b"c"}) == {
         "a/1": b"new",
@@ -82,14 +82,14 @@ def test_unpacking_again_replaces_and_leaves_the_rest(unpacked, tmp_path):
 
 
 def flagged(archive, flags):
-    """A zip of one file, with these flags of that."""
+    """A zip with a single member, whose flags are replaced by ``flags``."""
     changed, central = bytearray(archive), archive.rindex(b"PK\x01\x02")
     changed[6:8] = changed[central + 8 : central + 10] = flags.to_bytes(2, "little")
     return bytes(changed)
 
 
 def test_names_without_the_utf8_mark_are_utf8_where_they_decode_and_cp437_elsewhere(unpacked):
-    # Two zips whose names zipfile marked, with the marks taken off: one name is UTF-8, the other cp437.
+    # Without its UTF-8 mark, the first name is still UTF-8; the second is cp437.
     assert unpacked(flagged(zipped({"L\u00f6we/1.png": b"1"}), 0)) == {"L\u00f6we/1.png": b"1"}
     assert "caf\u00e9.png" in unpacked(zipped({"cafX.png": b"2"}).replace(b"cafX", b"caf\x82"))
 
@@ -135,7 +135,7 @@ def test_numbered_parts_are_put_together_and_a_missing_one_is_named(unpacked):
 
 
 def by_deflate64(name, content, checksum=0):
-    """A zip with one member, as Windows' Explorer packs large ones."""
+    """A zip with one member, packed as Windows' Explorer packs large files."""
     deflater = Deflater()
     packed = deflater.deflate(content) + deflater.flush()
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Listing, looking and reading leaderboards, with the local Kaggle at the other end."""
+"""Listing files, reading facts and leaderboards from the local Kaggle."""
 
 import zipfile
 

@@ -1,4 +1,4 @@
-"""Which Kaggle is meant, and what is sent to it: credentials go to Kaggle alone."""
+"""The address of Kaggle, and that credentials are sent to Kaggle only."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SECRET = "KGAT_0123456789abcdef"
 
 @pytest.fixture
 def secrets(monkeypatch):
-    """Every place Kaggle's client looks for credentials has one."""
+    """A secret in every place where Kaggle's client looks for credentials."""
     folder = Path(os.environ["HOME"]) / ".kaggle"
     folder.mkdir()
     (folder / "access_token").write_text(SECRET)
@@ -116,7 +116,7 @@ def test_credentials_are_in_no_message_and_no_output(answering, secrets, capfd):
 
 @pytest.fixture
 def at_kaggle(answering, monkeypatch):
-    """Kaggle itself, with such an answer about a token and a refusal of all else; what it is sent."""
+    """A stand-in for Kaggle that answers ``about_token`` and refuses all else; yields its requests."""
 
     @contextmanager
     def start(about_token):

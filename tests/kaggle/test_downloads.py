@@ -18,7 +18,7 @@ BIG = os.urandom(1 << 20)
 
 @pytest.fixture
 def big(served) -> Path:
-    """The data set's own archive, of a size that takes several chunks."""
+    """The data set's own archive, large enough for several chunks."""
     path = served / "more-digits" / "more-digits.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("big.bin", BIG)
@@ -31,7 +31,7 @@ class Calls(list):
 
 
 def cut(kaggle, folder):
-    """Interrupt a download after its first chunk, as Ctrl-C does; how many bytes it left."""
+    """Interrupt a download after its first chunk, as Ctrl-C does; the number of bytes it left."""
 
     def interrupt(done, total):
         if done:
@@ -55,7 +55,7 @@ def test_a_download_arrives_whole_tells_its_progress_and_is_not_repeated(kaggle,
     again = Calls()
     kaggle.download_dataset(DATASET, tmp_path / "here", again)
     assert again == [(size, size)]
-    got.path.rename(part)  # as of a process that was killed before its name was given
+    got.path.rename(part)  # as left by a process killed before the rename
     kaggle.download_dataset(DATASET, tmp_path / "here", again)
     assert again == [(size, size)]
     assert got.path.stat().st_ino == before

@@ -1,4 +1,4 @@
-"""What goes wrong is said in one sentence with its remedy, and asked again where that may help."""
+"""Errors are one sentence with a remedy, and requests are repeated where that may help."""
 
 import socket
 

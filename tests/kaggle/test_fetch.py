@@ -1,4 +1,4 @@
-"""A competition and its data sets in one folder: downloaded, resumed, made anew where files are gone."""
+"""A competition and its data sets in one folder: downloaded, resumed, unpacked again where files are gone."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def bring(url, folder):
-    """Calls `fetch`; gives the lines that it said."""
+    """Calls `fetch`; returns the lines that it printed."""
 
     def call(connect=connect, sources=BOTH, **more):
         lines = []
@@ -44,12 +44,12 @@ def test_a_competition_and_its_data_sets_end_in_one_folder_and_a_second_fetch_do
     record = json.loads((folder / ".complete.json").read_text())
     assert record["sources"] == BOTH
     assert sorted(archives(folder)) == ["more-digits.zip", "two-digits.zip"]
-    # Files that were added or changed are nobody's loss.
+    # Only missing files matter, not added or changed ones.
     (folder / "mine.csv").write_text("mine")
     (folder / "labels.csv").write_text("mended")
     assert bring(never) == []
     assert (folder / "labels.csv").read_text() == "mended"
-    del record["files"]  # as before files were listed
+    del record["files"]  # as in records of earlier versions
     (folder / ".complete.json").write_text(json.dumps(record))
     (folder / "labels.csv").unlink()
     assert bring(never) == []
@@ -124,7 +124,7 @@ def test_data_that_were_on_this_machine_are_whole_whatever_the_slug_becomes(brin
     with adopted(tmp_path / "mine", ["a-guess"], folder, print):
         pass
     assert bring(never, [SLUG]) == []
-    # Another data set is none of it.
+    # A new data set still has to be fetched.
     with pytest.raises(AssertionError):
         bring(never)
 
@@ -156,7 +156,7 @@ def test_what_is_damaged_twice_alike_is_not_answered_with_another_download_again
     (served / SLUG / "broken.zip").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(DamagedError, match="anew"):
         bring()
-    with pytest.raises(DataError, match=r"broken\.zip is damaged .*so was the one before") as caught:
+    with pytest.raises(DataError, match=r"broken\.zip is damaged .*so was the previous download") as caught:
         bring()
     assert "anew" not in str(caught.value)
     assert "--data" in str(caught.value)

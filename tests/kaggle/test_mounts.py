@@ -32,7 +32,7 @@ def lay_out(folder, files):
 
 @pytest.fixture
 def inputs(tmp_path, monkeypatch):
-    """Where a Kaggle notebook has its data sources."""
+    """The folder of a Kaggle notebook's data sources."""
     monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "Batch")
     monkeypatch.setenv("KAGGLE_CACHE_MOUNT_FOLDER", str(tmp_path / "input"))
     return tmp_path / "input"
@@ -128,7 +128,7 @@ trees = st.recursive(
 
 
 def archived(tree):
-    """As `zipped` takes it: paths, with what is packed as a dictionary."""
+    """Files as `zipped` takes them, with inner archives as dictionaries."""
     flat = {}
     for name, content in tree.items():
         if isinstance(content, dict) and not name.endswith(".zip"):

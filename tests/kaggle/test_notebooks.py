@@ -25,7 +25,7 @@ def notebook(*cells, name="a-notebook", competitions=(), datasets=(), internet=F
 
 @pytest.fixture
 def serving(served, tmp_path, monkeypatch):
-    """A local Kaggle that executes notebooks, and goes wrong as planned, for as long as the block lasts."""
+    """A local Kaggle that executes notebooks, with planned faults, for the duration of the block."""
 
     @contextmanager
     def start(*faults):

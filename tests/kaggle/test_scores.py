@@ -12,14 +12,14 @@ from tests.faults import Fault
 
 @pytest.fixture
 def runs(shades, predicting):
-    """Two runs of `shades`, the better the more they know of the truth."""
+    """Two runs of `shades`, the second with better predictions."""
     made = predicting(shades)
     return [made.run(knows=knows, seed=seed) for seed, knows in ((0, 0.2), (2, 5.0))]
 
 
 @pytest.fixture
 def shown(on_shades):
-    """Calls `comp scores`; its rows by run, and what is said below them."""
+    """Calls `comp scores`; returns its header, its rows by run, and the other lines."""
 
     def call():
         ended = on_shades("scores", "shades")
@@ -33,7 +33,7 @@ def shown(on_shades):
 
 @pytest.fixture
 def others(shades, tmp_path, monkeypatch):
-    """Submits for teams that have such shares of the 12 answers right."""
+    """Submits for teams with these numbers of the 12 answers right."""
 
     def call(*shares):
         lines = (shades.served / ".answers" / "shades.csv").read_text().splitlines()
@@ -120,7 +120,7 @@ def test_private_scores_stand_on_the_private_leaderboard(shades, serving, worksp
     usage = [f"{line},{'Public' if number % 2 else 'Private'}" for number, line in enumerate(answers)]
     place.write_text("\n".join([f"{header},Usage", *usage]) + "\n")
     with serving(shades):
-        others(1)  # the one right answer is private
+        others(1)  # the only right answer is private
         send(shades.competition, runs[1], workspace, Console(), None)
         _, rows, _ = shown()
     record = runs[1].record("submitted")
@@ -145,7 +145,7 @@ def test_without_kaggle_scores_and_leaderboard_are_as_they_were_seen_last(
         seen = shown()
     monkeypatch.setenv("COMP_KAGGLE_URL", address)
     first_line, rows, _ = shown()
-    assert first_line.startswith(f"scores are as they were seen last: Nothing answers at {address}")
+    assert first_line.startswith(f"showing the last known scores: Nothing answers at {address}")
     assert rows == seen[1]
 
 

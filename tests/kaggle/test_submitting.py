@@ -1,4 +1,4 @@
-"""A submission, its score and what is kept of both; bad days are in tests/reliability/test_submissions.py."""
+"""A submission, its score and their records; faults are in tests/reliability/test_submissions.py."""
 
 import pytest
 
@@ -15,7 +15,7 @@ REAL, HERE, ALSO_HERE = "https://api.kaggle.com", "http://127.0.0.1:8008", "http
 
 @pytest.fixture
 def csv(tmp_path):
-    """Half of it is right."""
+    """A submission with half of the answers right."""
     path = tmp_path / "half.csv"
     path.write_text("id,label\n1,7\n2,3\n")
     return path
@@ -32,7 +32,7 @@ def test_a_submission_is_graded_known_again_and_stands_on_the_leaderboard(kaggle
     assert row.message == f"a first try #000000000000 {tag_of(csv)}"
     assert row.date.utcoffset().total_seconds() == 0
 
-    # It is known again whatever was said about it.
+    # The file is recognised under another name, by its content only.
     copy = csv.rename(tmp_path / "other name.csv")
     assert sent(kaggle, SLUG, copy).ref == row.ref
     copy.write_bytes(copy.read_bytes() + b"\n")

@@ -9,5 +9,5 @@ __all__ = ["answering", "graders", "kaggle", "served", "url", "waits"]
 
 @pytest.fixture(scope="session")
 def digits_served(downloaded_digits):
-    """The folder that the digits were served from; not to be written to."""
+    """The folder that the digits were served from; don't write to it."""
     return downloaded_digits.cache / "local-kaggle" / "files"

@@ -9,7 +9,7 @@ SLUG = "two-digits"
 
 
 def raw_get(url, path):
-    """Without the tidying of ``..`` that requests does."""
+    """GET without requests' normalisation of ``..``."""
     request = requests.Request("GET", url).prepare()
     request.url = url + path
     with requests.Session() as session:
@@ -62,7 +62,7 @@ def test_a_message_that_is_none_is_refused_and_the_server_goes_on(url):
         assert requests.post(path, data=body, timeout=5).status_code in {400, 404}, body
     assert requests.post(path, json={"competitionName": SLUG}, timeout=5).status_code == 200
     response = requests.post(f"{url}/v1/kernels.KernelsApiService/ListKernels", json={}, timeout=5)
-    assert response.status_code == 501  # a message it doesn't know
+    assert response.status_code == 501  # an unknown message
 
 
 def test_what_lies_beside_the_data_sets_is_none_of_them(url, tmp_path):

@@ -9,7 +9,7 @@ from comp.local_kaggle.bundled import build_digits
 
 @pytest.fixture
 def one_team(monkeypatch):
-    """The only other team, which is quicker to train than those there are."""
+    """A single other team, which trains quicker than the real ones."""
     teams = [("all zeros", np.zeros(1797, int))]
     monkeypatch.setattr("comp.local_kaggle.bundled._answers_of_teams", lambda *_: teams)
 
@@ -31,7 +31,7 @@ def test_every_digit_is_either_learned_from_or_predicted_with_scikit_learn_s_lab
             assert image.size == (8, 8)
             shown = list(image.tobytes())
         assert [round(value / 255 * 16) for value in shown] == digits.images[row].flatten().tolist()
-    # The answers are nowhere in what is served.
+    # No served file has the answers.
     answers = table(digits_served / ".answers" / "digits.csv")
     labels = pd.concat([train, answers]).set_index("id")["label"].sort_index()
     assert list(labels.astype(int)) == list(digits.target)

@@ -28,7 +28,7 @@ def test_it_listens_on_this_machine_only(served, tmp_path):
 
 
 def test_an_answer_on_a_connection_that_was_used_before_is_sent_at_once(served, tmp_path):
-    """Its body doesn't wait until the other end acknowledges its headers, which takes 40 ms."""
+    """The body doesn't wait for the client to acknowledge the headers, which takes 40 ms."""
     seconds = []
     with running(served, {}, tmp_path / "state") as url, requests.Session() as session:
         session.get(url, timeout=5)

@@ -16,7 +16,7 @@ from comp.runs.resolve import Choices
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 BACKBONE = f"local-dir:{SHARED / 'weights' / 'mobilenetv2_100.tf2_in1k'}"
-# What makes a quick recipe quicker still.
+# Settings that make a quick recipe still quicker.
 QUICKER = {
     "dogs-vs-cats": ("stages.size=96", "tta=none"),
     "dog-breeds": ("stages.size=128",),
@@ -24,16 +24,16 @@ QUICKER = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # or the processes have been told the groups already
+@pytest.hookimpl(tryfirst=True)  # before xdist distributes the groups
 def pytest_collection_modifyitems(items):
-    """Of several processes each has whole competitions: what one has trained serves all tests of a competition."""
+    """Keep each competition's tests in one process, so that they share one trained run."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(item.callspec.params["name"]))
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A run of a competition that went the whole way, and its workspace."""
+    """A trained and submitted run of a competition, and its workspace."""
 
     competition: Competition
     run: Run
@@ -57,7 +57,7 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finish(tmp_path_factory):
-    """Runs a competition's quick recipe once, as quickly as it can be, and submits it."""
+    """Runs a competition's quick recipe once, with `QUICKER` settings, and submits it."""
     for place in (SHARED / "data", SHARED / "weights"):
         if not place.is_dir():
             pytest.skip(f"the real images and weights are not here ({place})")
@@ -78,6 +78,6 @@ def finish(tmp_path_factory):
 
 @pytest.fixture
 def finished(finish, name, request):
-    """The run of the competition of this name, for which tests are parametrized."""
+    """The run of the competition ``name``, by which tests are parametrized."""
     assert "PYTEST_XDIST_WORKER" not in os.environ or request.node.nodeid.endswith(f"@{name}"), "no groups"
     return finish(name)

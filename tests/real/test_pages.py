@@ -1,4 +1,4 @@
-"""Every page of the three real competitions in a real browser. Their pictures are kept in ``screenshots/``."""
+"""Every page of the three real competitions in a real browser. Screenshots are kept in ``screenshots/``."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ from tests.report.in_browser.serving import served
 
 MEGABYTES = 1e6
 EACH = pytest.mark.parametrize("name", QUICKER)
-# One is enough to show what holds for photographs of any competition.
+# One competition is enough where all photographs are treated alike.
 DOG_BREEDS = pytest.mark.parametrize("name", ["dog-breeds"])
 
 

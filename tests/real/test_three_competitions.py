@@ -1,6 +1,6 @@
-"""The three real competitions, the whole way at a reduced size: far better than chance, and fit to submit.
+"""The three real competitions from download to submission at a reduced size: far better than chance, and valid.
 
-The floors leave room for other machines and threads; what the recipes reach at their own sizes is in the READMEs.
+The thresholds leave room for other machines and threads; the recipes' full scores are in the READMEs.
 """
 
 from pathlib import Path
@@ -31,14 +31,14 @@ def test_a_competition_comes_whole_from_kaggle_is_checked_and_its_submission_goe
 ):
     assert len(list(finished.data.rglob("train*/*.jpg"))) == labelled
     assert len(list(finished.data.rglob("test*/*.jpg"))) == asked
-    # Of thousands of images only the photographs that are there twice are duplicates.
+    # Among thousands of images, only true copies are found as duplicates.
     assert finished.run.record("config")["data_check"] == NOTHING | found
     sample, submission = finished.sample, finished.submission
     assert list(submission.columns) == list(sample.columns)
     assert list(submission.iloc[:, 0]) == list(sample.iloc[:, 0])
     assert len(submission) == asked
     assert not submission.isna().any(axis=None)
-    # Without the hidden answers, the local Kaggle takes a submission and gives it no score.
+    # Without hidden answers, the local Kaggle accepts a submission but doesn't score it.
     submitted = finished.run.record("submitted")
     assert submitted["status"] == "complete"
     assert submitted["reference"] >= 1
@@ -47,7 +47,7 @@ def test_a_competition_comes_whole_from_kaggle_is_checked_and_its_submission_goe
 @DOGS_VS_CATS
 def test_dogs_are_told_from_cats_and_submitted_with_their_probability(finished, name):
     scores, parts = finished.run.record("scores"), dict(finished.run.split())
-    # Two of the photographs are the same one, and on one side.
+    # Two photographs are duplicates, and so on the same side of the split.
     assert scores["rows"] == pytest.approx(600, abs=1)
     assert parts["dog.31"] == parts["dog.196"]
     assert scores["plain"] < 0.3
@@ -96,5 +96,5 @@ def test_jpegs_of_four_components_show_green_forest(finished, name):
     colours = np.array([read_image(Path(path), 64).mean((0, 1)) for path in tables.train["path"][is_forest][:40]])
     red, green, _ = colours.T
     assert (green > red).mean() > 0.95
-    # Inverted, or with ink read as light, forest would be bright.
+    # Were the images inverted, forest would be bright.
     assert np.median(colours) < 110

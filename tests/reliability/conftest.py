@@ -26,7 +26,7 @@ __all__ = ["waits"]
 
 @pytest.fixture
 def bulky(make):
-    """A competition with one data set beside it, an archive of a megabyte; made to be downloaded only."""
+    """A competition with a data set, an archive of a megabyte; only for downloading."""
     source = declaring(BULKY, 'stages=[Stage(size=16, train="head")]', name="bulky")
     made = make(source, "bulky")
     for name, content in FILES.items():
@@ -43,7 +43,7 @@ def data(workspace):
 
 @pytest.fixture
 def intact(data):
-    """Call it to see that everything lies where it should, whole, and nothing else does."""
+    """Asserts that all files are in place and complete, and nothing else is there."""
 
     def check(**more):
         assert contents(data) == {**FILES, **more}
@@ -55,7 +55,7 @@ def intact(data):
 
 @pytest.fixture
 def nothing_that_looks_whole(data):
-    """Call it to see that whatever a failed download left under its name is whole."""
+    """Asserts that any file that a failed download left under its final name is complete."""
 
     def check():
         found = contents(data)
@@ -70,7 +70,7 @@ def nothing_that_looks_whole(data):
 
 @pytest.fixture
 def fetching(comp, bulky, serving):
-    """Calls `comp download` against a local Kaggle that goes wrong as planned."""
+    """Calls `comp download` against a local Kaggle with planned faults."""
 
     def call(*faults):
         with serving(bulky, *faults):
@@ -81,27 +81,27 @@ def fetching(comp, bulky, serving):
 
 @pytest.fixture
 def refused(fetching):
-    """The same, where it must fail; gives the one sentence that says why."""
+    """As `fetching`, where it must fail; returns the error's one sentence."""
     return lambda *faults: fetching(*faults).sentence
 
 
 def leave_the_server():
-    """Let go of the connections of the server in the process forked from: whoever is at their other end awaits that."""
-    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - while it is listed, it is one of them
+    """Close the sockets inherited from the parent's server: its clients wait until all copies are closed."""
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the listing itself opens a file
         with suppress(OSError):
-            if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):  # noqa: PTH115 - of no file
+            if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):  # noqa: PTH115 - a link to no file
                 os.close(int(number))
 
 
 @pytest.fixture
 def process(forked):
-    """Starts `comp` in a process of its own beside the local Kaggle in this one."""
+    """Starts `comp` in another process, with the local Kaggle in this one."""
     return partial(forked, before=leave_the_server)
 
 
 @pytest.fixture
 def interrupted():
-    """Interrupts a process, repeatedly as by hand: Python loses one that comes while it clears away an object."""
+    """Interrupts a process, repeatedly: Python loses an interrupt that comes while it finalises an object."""
 
     def call(process):
         for _ in range(5):
@@ -128,7 +128,7 @@ def until():
 
 @pytest.fixture
 def disk():
-    """Mounts a disk of so many bytes on a folder, and gives what changes it: `disk(folder, size=...)`."""
+    """Mounts a disk of ``size`` bytes on a folder; returns a function that remounts it with other options."""
     mounted = []
 
     def mount(folder, size):
@@ -147,13 +147,13 @@ def disk():
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """A server that is silent for a third of a second is given up."""
+    """The timeout is a third of a second."""
     monkeypatch.setattr("comp.kaggle.connection.TIMEOUT_SECONDS", (5.0, 0.3))
 
 
 @pytest.fixture
 def jumping_clock(monkeypatch):
-    """The wall clock jumps by up to a day each time it is asked, forwards or back."""
+    """The wall clock jumps by up to a day at each reading, forwards or back."""
     real, jumps = time.time, random.Random(0)
     monkeypatch.setattr(time, "time", lambda: real() + jumps.uniform(-86_400, 86_400))
 
@@ -166,7 +166,7 @@ def submittable(shades, predicting):
 
 @pytest.fixture
 def sending(on_shades, shades, serving):
-    """Calls `comp submit RUN` against a local Kaggle that goes wrong as planned."""
+    """Calls `comp submit RUN` against a local Kaggle with planned faults."""
 
     def call(run, *faults):
         with serving(shades, *faults):
@@ -177,5 +177,5 @@ def sending(on_shades, shades, serving):
 
 @pytest.fixture
 def kaggle_has(tmp_path):
-    """The submissions that the local Kaggle has of `shades`, the latest first."""
+    """The local Kaggle's submissions to `shades`, the latest first."""
     return lambda: Store(tmp_path / "state" / "submissions.sqlite").submissions("shades", "you")

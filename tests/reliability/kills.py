@@ -1,7 +1,4 @@
-"""Runs killed with SIGKILL at random times and begun again with the same command, until they end.
-
-A try is a child forked from a process that has imported everything and computed nothing: it costs only its work.
-"""
+"""Kill runs with SIGKILL at random times and restart them with the same command, until they end."""
 
 import contextlib
 import importlib
@@ -23,14 +20,14 @@ from comp.runs.resolve import Choices
 from comp.training import features, training
 from tests.processes import Forked, left_over, results
 
-# So that runs of seconds are saved as often as runs of hours.
+# So that a run of seconds is saved as often as one of hours.
 SAVE_SECONDS = 0.3
 MARK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is run: from the download to the submission, into a workspace of its own."""
+    """A run from the download to the submission in a new workspace."""
 
     competition: Competition
     choices: Choices
@@ -42,7 +39,7 @@ class Workload:
 
 @dataclass
 class Counts:
-    """What was killed, and how it ended."""
+    """The numbers of runs, of kills, and of runs identical to an undisturbed one."""
 
     runs: int = 0
     kills: int = 0
@@ -50,7 +47,7 @@ class Counts:
 
 
 def begin(workload, folder):
-    """The process of one try."""
+    """Start one try, forked from this process and its imports, so that it costs only its work."""
 
     def work():
         os.setsid()
@@ -66,34 +63,34 @@ def ended_well(process):
 
 
 def undisturbed(workload, folder):
-    """A run that nobody kills, and the seconds that it took."""
+    """A run that isn't killed, and its duration in seconds."""
     began = time.monotonic()
     ended_well(begin(workload, folder))
     return only_run(workload, folder), time.monotonic() - began
 
 
 def import_all(folder):
-    """What a try had to import, so that the next ones don't."""
+    """Import every module that a try imported, so that the next tries don't have to."""
     sign_in(Endpoint("http://127.0.0.1", is_local=True))
     for name in (folder / "imported.txt").read_text().split():
-        # That one asks for credentials when it is imported alone; signing in imports it.
+        # Imported by itself, kaggle asks for credentials; signing in imports it.
         if name not in sys.modules and name.partition(".")[0] != "kaggle":
             with contextlib.suppress(BaseException):
                 importlib.import_module(name)
 
 
 def only_run(workload, folder):
-    """What was begun again is one run, however often that was."""
+    """The run; restarts must not have made a second one."""
     (run,) = list_runs(Workspace(folder / "home"), workload.competition.name)
     return run
 
 
 def until_it_ends(workload, folder, seconds, draw, counts):
-    """Kill it at a time drawn evenly from the ``seconds`` that it takes, and begin it again, until it ends."""
+    """Kill a run at a uniformly random time within its ``seconds``, and restart it, until it ends."""
     killed = 0
     while True:
         process = begin(workload, folder)
-        # Twice as long from the second time on, or few would ever end.
+        # Twice as long from the second try on, or few runs would ever end.
         if process.ends_within(draw.uniform(0, seconds if not killed else 2 * seconds)):
             ended_well(process)
         else:
@@ -109,12 +106,12 @@ def until_it_ends(workload, folder, seconds, draw, counts):
 
 
 def has_ended(workload, folder):
-    """Whether it was killed after its last file, the page, was written: the same command again is another run then."""
+    """Whether the run was killed after writing its last file, the page: a restart would make a new run."""
     return any(run.reported for run in list_runs(Workspace(folder / "home"), workload.competition.name))
 
 
 def kill_at_random(workload, folder, runs, seed, report=lambda counts: None):
-    """So many runs, each killed at random until it ends, and compared with one that nobody killed."""
+    """Make ``runs`` runs, each killed at random until it ends, and compare them with an undisturbed run."""
     draw, counts = random.Random(seed), Counts()
     first, _ = undisturbed(workload, folder / "first")
     import_all(folder / "first")

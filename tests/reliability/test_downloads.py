@@ -1,4 +1,4 @@
-"""Downloads on bad days: `comp download` against a local Kaggle that goes wrong as planned."""
+"""Downloads with faults: `comp download` against a local Kaggle with planned faults."""
 
 import os
 import random
@@ -11,15 +11,15 @@ import pytest
 from tests.faults import Fault
 
 BLOBS = "archives/blobs.zip"
-SIZE = 1_000_114  # of that archive, in bytes
-ENDS_IN_THREE = 400_000  # bytes before a connection ends; so three connections are enough, if the second goes on
+SIZE = 1_000_114  # bytes of that archive
+ENDS_IN_THREE = 400_000  # bytes before a connection ends, so that three connections suffice if the second resumes
 FEW_CUTS = [0, 65_536, SIZE - 1]
 MANY_CUTS = sorted(random.Random(1).sample(range(SIZE), 60))
 
 
 @pytest.fixture
 def no_digests(monkeypatch):
-    """The server doesn't say the MD5 of its files, as Kaggle's storage doesn't for files put together of parts."""
+    """The server sends no MD5, as Kaggle's storage for files composed of parts."""
     monkeypatch.setattr("comp.local_kaggle.catalog._LARGEST_DIGESTED_BYTES", -1)
 
 
@@ -109,9 +109,9 @@ def test_a_refusal_is_one_sentence_with_its_remedy(refused, data, nothing_that_l
         told = refused(*faults)
         assert all(word in told for word in words), told
         nothing_that_looks_whole()
-        # An archive that came whole beside one that was refused is not asked for again.
+        # So that an archive that arrived before the refusal is downloaded again.
         shutil.rmtree(data, ignore_errors=True)
-    assert waits == [1, 2, 4]  # for the failing server, the last
+    assert waits == [1, 2, 4]  # for the last remedy, a failing server
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_refusals_that_pass_soon_are_outlasted(fetching, intact, waits, refusals
 
 
 def test_a_burst_in_the_middle_of_a_file_loses_nothing_of_it(fetching, intact, waits):
-    # A resumed file takes two requests; the second, for the rest, is struck, and whole answers would be cut.
+    # Resuming takes two requests: the second one, for the rest, fails, and a full answer would be cut.
     drop = Fault(BLOBS, "drop", times=None, after_bytes=ENDS_IN_THREE)
     burst = Fault(BLOBS, "refuse", times=2, skip=2, status=503)
     assert fetching(burst, drop).status == 0
@@ -153,7 +153,7 @@ def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_the_part_is_resumed(
     fetching, refused, workspace, disk, data, monkeypatch
 ):
     small = disk(workspace.folder / "data", size=700_000)
-    # The room that is there when it is looked at is gone when it is needed.
+    # There is room at the check, but not when it is needed.
     monkeypatch.setattr("comp.kaggle.downloads.must_fit", lambda *_: None)
     assert "blobs.zip can't be written: the disk is full; give it room" in refused()
     assert not list(data.rglob("blobs.zip"))

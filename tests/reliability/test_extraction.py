@@ -1,4 +1,4 @@
-"""Archives on bad days: hostile, damaged or too large, unpacked onto a real disk."""
+"""Hostile, damaged and too large archives, unpacked onto a real disk."""
 
 import multiprocessing
 import random
@@ -25,7 +25,7 @@ COMPRESSED = {"tar": "w", "tar.gz": "w:gz", "tar.bz2": "w:bz2", "tar.xz": "w:xz"
 
 
 def packed(kind, files, folder):
-    """An archive of that kind in ``folder``; names are taken as they are."""
+    """An archive of this kind in ``folder``, with the names as given."""
     path = folder / f"all.{kind}"
     if kind == "zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -34,7 +34,7 @@ def packed(kind, files, folder):
     elif kind == "7z":
         with py7zr.SevenZipFile(path, "w") as archive:
             for name, content in files:
-                archive._writestr(content, name)  # the public one refuses what hostile archives hold
+                archive._writestr(content, name)  # the public method refuses hostile names
     else:
         path.write_bytes(tarred(files, COMPRESSED[kind]))
     return path
@@ -42,7 +42,7 @@ def packed(kind, files, folder):
 
 @pytest.fixture
 def place(tmp_path):
-    """Where `data` is unpacked to, and nothing else may appear."""
+    """The folder in which only `data` may appear."""
     folder = tmp_path / "place"
     folder.mkdir()
     return folder
@@ -50,7 +50,7 @@ def place(tmp_path):
 
 @pytest.fixture
 def refused(place):
-    """Unpacks what can't be, where earlier data lie; gives the sentence. They stay as they were, and alone."""
+    """Unpacks an archive that must be refused; returns the error, and asserts that earlier data are unchanged."""
 
     def call(archive):
         data = place / "data"
@@ -138,7 +138,7 @@ def test_a_disk_that_fills_up_meanwhile_is_one_sentence_and_leaves_nothing(
     tmp_path, place, disk, refused, kind, monkeypatch
 ):
     archive = packed(kind, [("a", b"a"), ("noise", NOISE * 10)], tmp_path)
-    monkeypatch.setattr("comp.kaggle.archives.must_fit", lambda *_: None)  # as where another program takes the room
+    monkeypatch.setattr("comp.kaggle.archives.must_fit", lambda *_: None)  # as if another program took the room
     disk(place, size=300_000)
     assert re.search("can't be unpacked into .*: No space left on device; mend that", refused(archive))
 
@@ -172,7 +172,7 @@ def test_a_tower_of_archives_is_given_up(tmp_path, refused):
 def test_a_truncated_archive_is_refused_wherever_it_was_cut(tmp_path, refused, kind):
     archive = packed(kind, FILES.items(), tmp_path)
     whole = archive.read_bytes()
-    # A tar may be cut in the zeros that follow its end mark, or at the border of two files.
+    # A tar ends in zeros, which may be cut off.
     end = len(whole) - (9000 if kind == "tar" else 1)
     cuts = [1000, 1024, len(whole) // 2, end]
     for cut in cuts:
@@ -192,12 +192,12 @@ def test_a_flipped_bit_is_noticed_by_the_checksum(tmp_path, refused, kind):
 def test_a_damaged_header_or_directory_is_noticed_also_inside_another_archive(tmp_path, refused):
     tar, zipped = (packed(kind, [(name, name.encode() * 512) for name in "abc"], tmp_path) for kind in ("tar", "zip"))
     spoilt = bytearray(tar.read_bytes())
-    spoilt[1024 + 150] ^= 1  # the second header's checksum: it is not taken for the end
+    spoilt[1024 + 150] ^= 1  # the second header's checksum, which must not be taken for the end
     tar.write_bytes(spoilt)
     assert "ends without an end mark" in refused(tar)
     spoilt = bytearray(zipped.read_bytes())
     second = spoilt.index(b"PK\1\2", spoilt.index(b"PK\1\2") + 1)
-    spoilt[second + 33] ^= 1  # its comment reaches to the end of the directory
+    spoilt[second + 33] ^= 1  # its comment's length, up to the end of the directory
     zipped.write_bytes(spoilt)
     assert "its directory lists 2 of 3 files" in refused(zipped)
     inner = zipped.read_bytes()
@@ -209,7 +209,7 @@ def test_a_zip_in_the_form_for_very_many_files_is_unpacked(tmp_path, place, monk
     archive = packed("zip", FILES.items(), tmp_path)
     content = bytearray(archive.read_bytes())
     end = content.rindex(b"PK\5\6")
-    content[end + 8 : end + 12] = b"\xff" * 4  # the number is in the record before
+    content[end + 8 : end + 12] = b"\xff" * 4  # the number is in the previous record
     archive.write_bytes(content)
     assert b"PK\6\6" in content
     assert extract(archive, place / "data") == []
@@ -272,9 +272,9 @@ SPOILING = st.lists(
 
 
 def unpacked_or_refused(archive, base):
-    """What extraction to ``place`` said, and the contents of the files there.
+    """The notes of an extraction and the extracted contents; None if it was refused in one sentence.
 
-    None if it was refused in one sentence and left nothing; nothing appears elsewhere.
+    Asserts that a refusal leaves nothing, and that nothing appears elsewhere.
     """
     place = base / "place"
     place.mkdir()
@@ -294,7 +294,7 @@ def unpacked_or_refused(archive, base):
 
 @pytest.mark.parametrize("examples", [30, pytest.param(1000, marks=pytest.mark.full)])
 def test_whatever_an_archive_holds_nothing_leaves_the_folder_or_is_lost_silently(tmp_path_factory, examples):
-    """Every member lies in the folder with its last content, or nothing does and the reason is said."""
+    """Either every member is in the folder with its last content, or none is, with a reason."""
 
     @settings(max_examples=examples, derandomize=examples == 30, deadline=None)
     @given(kind=st.sampled_from(KINDS), members=MEMBERS)
@@ -302,7 +302,7 @@ def test_whatever_an_archive_holds_nothing_leaves_the_folder_or_is_lost_silently
         base = tmp_path_factory.mktemp("any")
         try:
             archive = packed(kind, members, base)
-        except Exception:  # names that can't be written into such an archive
+        except Exception:  # such an archive can't have these names
             return
         unpacked = unpacked_or_refused(archive, base)
         if unpacked is not None:
@@ -335,7 +335,7 @@ def test_a_spoilt_archive_is_never_a_traceback(tmp_path_factory, examples):
         archive = packed(kind, files.items(), base)
         archive.write_bytes(spoilt_bytes(archive.read_bytes(), spoiling))
         unpacked = unpacked_or_refused(archive, base)
-        if unpacked is not None and kind != "tar":  # which has no checksum of its files
+        if unpacked is not None and kind != "tar":  # a tar has no checksums of its files
             assert set(files.values()) <= unpacked[1] or unpacked[1] == {archive.read_bytes()}
 
     check()

@@ -1,4 +1,4 @@
-"""A run that is killed with SIGKILL at any moment and begun again is the run that never was."""
+"""A run that is killed with SIGKILL at any moment and restarted gives the same bytes as an undisturbed run."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ RUNS = 100
 
 @pytest.fixture
 def serving(forked, monkeypatch, tmp_path):
-    """Starts a Kaggle in another process, which is the one that is meant then."""
+    """Starts a local Kaggle in another process, and sets its address for the run."""
 
     def start(folder, *options):
         server = forked(*options, "serve", folder, "--port", 0, COMP_HOME=str(tmp_path / "kaggle"))
@@ -27,9 +27,9 @@ def serving(forked, monkeypatch, tmp_path):
 
 @pytest.fixture
 def colours(shades, serving, monkeypatch):
-    """All steps, of a few small images: a sweep, a head on cached features, then the whole network.
+    """All steps on a few small images: a head on cached features, then the whole network.
 
-    Charts are not drawn: that takes more than half of so small a run, and most kills would hit nothing else.
+    Charts are not drawn: they would take more than half of the time, and most of the kills.
     """
 
     def undrawn(figure, file, **options):
@@ -48,7 +48,7 @@ def colours(shades, serving, monkeypatch):
 
 @pytest.fixture
 def digits():
-    """All steps, on a Kaggle that the run starts for itself: two stages, the network from scratch, on images."""
+    """All steps, with a Kaggle that the run itself starts: two stages, a network from scratch, on images."""
     settings = ("stages.cycles=1", "stages.cycle_length=1", "stages.size=8", "backbone=test_resnet", "tta_views=1")
     return Workload(competition_named("digits", REPOSITORY_COMPETITIONS), Choices("quick", settings=settings))
 

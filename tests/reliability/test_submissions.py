@@ -1,4 +1,4 @@
-"""Submissions on bad days: `comp submit` against a local Kaggle that goes wrong as planned, and what it then has."""
+"""Submissions with faults: `comp submit` against a local Kaggle with planned faults, and what Kaggle has then."""
 
 import json
 
@@ -16,7 +16,7 @@ def run(submittable):
 
 @pytest.fixture
 def sent_once(run, kaggle_has):
-    """Call it to see that Kaggle has the run's submission once, and the run its score."""
+    """Asserts that Kaggle has the run's submission once, and the run has its score."""
 
     def check():
         (row,) = kaggle_has()
@@ -45,7 +45,7 @@ def test_an_answer_that_was_lost_is_found_in_the_list_and_nothing_sent_twice(sen
 
 
 def test_a_submission_that_shows_up_late_is_waited_for(sending, run, sent_once, waits):
-    # The list is asked before the file is known, before it is sent, and when it was: the first of those looks fails.
+    # The list is read twice before sending; the first reading after that fails.
     plan = [Fault("CreateSubmission", "lose"), Fault("ListSubmissions", "refuse", skip=2, status=503)]
     assert sending(run, *plan).status == 0
     assert waits[:2] == [2, 1]
@@ -74,7 +74,7 @@ def test_what_never_arrives_is_one_sentence_and_sent_after_a_look(
 @pytest.mark.parametrize("fault", [{"what": "refuse", "status": 503}, {"what": "drop"}], ids=["503", "drop"])
 def test_what_fails_for_a_while_at_any_request_is_tried_again(sending, run, sent_once, waits, fault):
     assert sending(run, *(Fault(at, **fault) for at in UPLOADING)).status == 0
-    # The address and the bytes that go there are one attempt.
+    # The request for the address and the upload are one attempt.
     assert waits.count(1) >= len(UPLOADING) - 1
     sent_once()
 
@@ -107,7 +107,7 @@ def test_a_refusal_is_one_sentence_with_its_remedy(sending, run, not_sent):
         (Fault("GetCompetition", "set", fields={"isKernelsSubmissionsOnly": True}), "takes notebooks, not files"),
         (Fault("ListSubmissions", "refuse", times=None, status=404), "There is no competition 'shades'"),
     ]
-    uploading = Fault("uploads", "refuse", status=500)  # which would show in what is said
+    uploading = Fault("uploads", "refuse", status=500)  # would be printed
     for fault, remedy in remedies:
         ended = sending(run, fault, uploading)
         assert remedy in ended.sentence
@@ -129,7 +129,7 @@ def test_the_submissions_left_today_are_shown_and_without_any_nothing_is_uploade
 
 def test_that_the_day_s_limit_is_not_known_stops_nothing(sending, run, sent_once):
     ended = sending(run, Fault("GetSubmissionLimits", "refuse", times=None, status=404))
-    assert "how many submissions are left today is not known" in ended.out
+    assert "the number of submissions left today is not known" in ended.out
     sent_once()
 
 
@@ -139,7 +139,7 @@ def test_too_many_requests_are_waited_out_when_that_is_short(sending, run, not_s
     not_sent()
     waits.clear()
     ended = sending(run, Fault("CreateSubmission", "refuse", status=429, retry_after=20))
-    assert waits == [2, 4, 8, 20]  # first it was looked whether the one before had been taken
+    assert waits == [2, 4, 8, 20]  # searches for the previous submission, then the wait
     assert ended.status == 0
     sent_once()
 

@@ -25,7 +25,7 @@ STRONG = """    recipes={
 
 @pytest.fixture
 def strong(downloaded):
-    """The shades, downloaded, with a recipe of two trainings in two folds each."""
+    """The downloaded shades, with a recipe of two trainings in two folds each."""
     declared = downloaded.declaration.read_text().replace("import ClassName,", "import ClassName, Ensemble,")
     assert "    recipes={\n" in declared
     downloaded.declaration.write_text(declared.replace("    recipes={\n", STRONG))
@@ -34,7 +34,7 @@ def strong(downloaded):
 
 @pytest.fixture
 def train(strong, workspace):
-    """Trains what is chosen; gives the run and what was said."""
+    """Trains by these choices; returns the run and the console's text."""
 
     def start(**chosen):
         said = Console()

@@ -39,7 +39,7 @@ def test_every_rate_and_every_part_is_measured_and_steps_as_they_are_trained(at_
     assert all(milliseconds >= 0 for milliseconds in measured.parts.values())
     assert (measured.setting["size"], measured.setting["batch size"]) == (24, 4)
     assert measured.memory > 0
-    # Though predictions come between.
+    # In training mode, in spite of the predictions in between.
     assert len(learning) > 3
     assert all(learning)
 

@@ -19,7 +19,7 @@ BACKBONES = ("test_resnet", "test_efficientnet")
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes only when it is told to."""
+    """A clock that only tests move."""
     told = SimpleNamespace(now=0.0)
     patched = SimpleNamespace(monotonic=lambda: told.now, perf_counter=time.perf_counter)
     monkeypatch.setattr(planning, "time", patched)
@@ -28,7 +28,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def plan(strong, workspace, monkeypatch):
-    """A plan of two trainings, the second on images four times as large, and what it says; speeds are known."""
+    """A plan of two trainings with known speeds, the second on images four times as large, and its printed lines."""
 
     def make(seconds, images_per_second=10.0, began=0.0, solved=0.1, **chosen):
         said = Console()
@@ -49,7 +49,7 @@ def plan(strong, workspace, monkeypatch):
 
 @pytest.fixture
 def of_stages(strong, workspace, monkeypatch):
-    """A plan of trainings of the shades, one for each list of stages, whose speeds are measured."""
+    """A plan of one training of the shades for each list of stages, with measured speeds."""
     monkeypatch.setattr(speeds, "MEASURED", 0.05)
 
     def make(*several, seconds=600, **chosen):
@@ -62,7 +62,7 @@ def of_stages(strong, workspace, monkeypatch):
 
 
 def taken(plan, clock, seconds=0.0):
-    """The names of the trainings that a plan takes, each of which takes so long."""
+    """The recipe and folds of the trainings that a plan takes, if each lasts ``seconds``."""
     names = []
     for one in plan:
         names.append((one.choices.recipe, one.choices.folds))
@@ -75,10 +75,10 @@ def taken(plan, clock, seconds=0.0):
     [
         (600, 0.1, 1, [("strong.1", 2), ("strong.2", 2)], ["plan for 10:00", "1 of 2 trainings are done"]),
         (40, 0.1, 10, [("strong.1", 2)], ["left out, as it would take", "more: strong.2"]),
-        # A head that takes long to solve.
+        # The second head takes long to solve.
         (600, 1000.0, 1, [("strong.1", 2)], ["left out"]),
         (25.5, 0.1, 1, [("strong.1", None)], ["2 folds of strong.1"]),
-        # What takes longer than planned leaves less room for the next.
+        # A training that takes longer than planned leaves less time for the next.
         (80, 0.1, 5, [("strong.1", 2), ("strong.2", 2)], []),
         (80, 0.1, 45, [("strong.1", 2)], []),
         (None, 0.1, 30, [("strong.1", 2), ("strong.2", 2)], ["1 of 2 trainings are done", "in 0:30"]),
@@ -110,19 +110,19 @@ def test_a_time_in_which_nothing_fits_is_refused_with_the_least_that_is_needed(p
 
 
 def jobs(*runs):
-    """Jobs that give these runs; None is one that doesn't end."""
+    """Jobs that return these runs; None stands for a job that doesn't end."""
     return [Job("one", lambda console, run=run: run or time.sleep(30)) for run in runs]
 
 
 def test_what_lasts_past_the_end_of_the_time_is_stopped(plan):
     made, lines = plan(0.2, began=time.monotonic())
     began = time.monotonic()
-    assert made.work(jobs("fold 1", None)) == ["fold 1"]  # better than nothing
+    assert made.work(jobs("fold 1", None)) == ["fold 1"]  # the only run so far is used
     assert made.over
     assert time.monotonic() - began < 5
     assert "time is over" in lines[-1]
     made.spent.append(1.0)
-    assert made.work(jobs("fold 1", None)) == []  # another training is there whole
+    assert made.work(jobs("fold 1", None)) == []  # another training is complete
     with pytest.raises(RunError, match="no training has ended"):
         plan(0.2, began=time.monotonic())[0].work(jobs(None))
 
@@ -161,7 +161,7 @@ def test_a_stage_that_a_first_head_shows_to_be_of_no_need_costs_nothing(of_stage
     conditional, frozen = map(made._cost, made.experiments)
     assert (made.unexplained is not None) == told
     assert (conditional == frozen) == (told and above == 1.0)
-    # The features that it was told from are there for what trains.
+    # The features of the solved head are kept for the trainings.
     assert bool(made.computed) == told
 
 

@@ -24,13 +24,13 @@ NOTED = set()
 
 
 def noted(predictions):
-    """A rule that sees the ids."""
+    """A `postprocess` rule that records the ids."""
     NOTED.update(predictions.index)
     return predictions
 
 
 def beside_rehearsals_and_cache(workspace):
-    """What each file holds."""
+    """The contents of all files outside rehearsals and cache."""
     apart = {workspace.rehearsals, workspace.cache}
     files = [path for path in workspace.folder.rglob("*") if path.is_file() and not apart & {*path.parents}]
     return {path: path.read_bytes() for path in files}
@@ -61,7 +61,7 @@ def test_a_rehearsal_goes_the_whole_way_here_alone_without_credentials_and_predi
     shutil.copytree(shades.files, workspace.data("shades"))
     before, spoken_to, person = beside_rehearsals_and_cache(workspace), [], tmp_path / "person"
     (person / ".kaggle").mkdir(parents=True)
-    (person / ".kaggle" / "kaggle.json").write_text("{")  # whoever reads it ends with an error
+    (person / ".kaggle" / "kaggle.json").write_text("{")  # reading it would raise
     monkeypatch.setenv("HOME", str(person))
     monkeypatch.setattr(socket.socket, "connect", lambda _, address: spoken_to.append(address))
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_: spoken_to.append(host))
@@ -73,7 +73,7 @@ def test_a_rehearsal_goes_the_whole_way_here_alone_without_credentials_and_predi
     assert "rehearsal of shades: 9 of 36 labelled images are hidden" in said
     assert f"expect accuracy {found['score']:.5f}" in said
     assert f"expect accuracy {found['score']:.5f}" in run.log.read_text()
-    assert "validation had said" in said
+    assert "the validation score was" in said
     place = workspace.rehearsals / "shades" / "1"
     assert run.folder == place / "runs" / "shades" / "standard-1"
     assert [path.name for path in place.iterdir()] == ["runs"]
@@ -98,7 +98,7 @@ def test_a_rehearsal_that_was_killed_is_resumed_where_it_was_unless_somebody_is_
 
     place = workspace.rehearsals / "shades"
     (place / "1" / "runs").mkdir(parents=True)
-    (place / "1" / "hidden").mkdir()  # what a killed process left
+    (place / "1" / "hidden").mkdir()  # as left by a killed process
     with lock_at(place / "1" / ".lock"), pytest.raises(KeyboardInterrupt):
         rehearse(KeyboardInterrupt())
     assert [path.name for path in place.iterdir()] == ["1"]
@@ -127,14 +127,14 @@ def test_what_to_expect_is_said_with_its_uncertainty_unless_no_hidden_image_is_a
     assert (found["score"], found["hidden"], found["known"]) == (1 - mistakes / 100, 100, 120)
     if error is None:
         assert found["standard_error"] is None
-        assert "expect accuracy 1.00000 on the leaderboard, but 100 hidden images don't tell" in said
+        assert "expect accuracy 1.00000 on the leaderboard, but 100 hidden images can't tell" in said
     else:
         assert found["standard_error"] == pytest.approx(error, rel=0.05)
         assert f"± {found['standard_error']:.5f} on the leaderboard, by 100 hidden images" in said
 
 
 def hidden_of(competition, workspace):
-    """The tables and the answers of a rehearsal, of which nothing is left."""
+    """The tables and the answers of a rehearsal, which leaves no files."""
     found = []
 
     def run(meanwhile, inside):

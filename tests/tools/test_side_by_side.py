@@ -22,13 +22,13 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client
 
 pytestmark = pytest.mark.long
 
-# Of a second stage: ready in a moment, and long enough to be killed in it.
+# A second stage that takes a moment, and long enough to be killed in it.
 LONG = "stages.2.cycle_length=80"
 
 
 @pytest.fixture
 def two_stages(downloaded):
-    """The shades, in a workspace where they are downloaded, with a recipe of two stages."""
+    """The downloaded shades, with a recipe of two stages."""
     stage = 'Stage(size=16, train="head", cached=True, cycle_length=8, learning_rate=1e-2)'
     declaration = downloaded.declaration.read_text()
     assert stage in declaration
@@ -38,7 +38,7 @@ def two_stages(downloaded):
 
 @pytest.fixture
 def trained(two_stages, workspace):
-    """Trains two folds of the shades, on Ray or one after the other; gives what is said, and the joined run."""
+    """Trains two folds of the shades, on Ray or one after the other; returns the joined run and the console's text."""
 
     def train(on=None):
         said = Console()
@@ -61,7 +61,7 @@ def cluster():
                 cluster.add_node(num_cpus=1, include_dashboard=False)
                 cluster.add_node(num_cpus=1)
             break
-        except Exception as error:  # on a busy machine Ray's own patience runs out
+        except Exception as error:  # Ray's own timeout, on a busy machine
             cluster.shutdown()
             reason = error
     else:
@@ -74,7 +74,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def connected(cluster):
-    """This process to these nodes, whose workers then import once what the tests need."""
+    """Connects this process to the nodes for all tests, so that workers import only once."""
     import ray
 
     with own_handlers():
@@ -84,7 +84,7 @@ def connected(cluster):
 
 
 def holder_of(path):
-    """The process that holds a lock on the file."""
+    """The id of the process that locks the file."""
     wanted = path.stat().st_ino
     for line in Path("/proc/locks").read_text().splitlines():
         _, kind, _, _, process, place, *_ = line.split()
@@ -113,7 +113,7 @@ def kill_one_in_its_second_stage(workspace, killed):
     while not killed:
         for run in list_runs(workspace, "shades"):
             if is_in_its_second_stage(run) and (process := holder_of(run.log)):
-                os.kill(process, signal.SIGSTOP)  # so that it is still in it when it is killed
+                os.kill(process, signal.SIGSTOP)  # so that it can't leave the stage before the kill
                 if is_in_its_second_stage(run):
                     os.kill(process, signal.SIGKILL)
                     killed.append(run.name)
@@ -124,7 +124,7 @@ def kill_one_in_its_second_stage(workspace, killed):
 
 @pytest.fixture
 def killing(workspace):
-    """Kills the process of the first run that is in its second stage, once it is called; gives the run's name then."""
+    """Starts to wait for a run in its second stage and kills its process; the list then has the run's name."""
     names = []
 
     def start():
@@ -132,7 +132,7 @@ def killing(workspace):
         return names
 
     yield start
-    names.append("nobody")  # so that nobody is killed any more
+    names.append("nobody")  # stops the thread that kills
 
 
 def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(
@@ -152,7 +152,7 @@ def test_recipes_and_seeds_train_side_by_side_as_they_do_one_after_the_other(
         assert {run.record("config")["seed"]: run.submission.read_bytes() for run in list_runs(workspace)} == expected
         assert [Run(Path(line)).record("config")["seed"] for line in there.out.splitlines()[-2:]] == [0, 1]
 
-        # What is there is not trained again.
+        # Existing runs are not trained again.
         assert run("--seed", 2).status == 0
     assert sorted(run.record("config")["seed"] for run in list_runs(workspace)) == [0, 1, 2]
     assert all(run.report.is_file() for run in list_runs(workspace))

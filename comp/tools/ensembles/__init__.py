@@ -1,7 +1,7 @@
-"""Runs made of other runs, their members.
+"""Runs that combine other runs, their members.
 
-Its door: `join` for the folds of one training, `ensemble` for any runs, `blending` for several trainings as they end,
-`import_predictions` for those of another program.
+Public: `join` for the folds of one training, `ensemble` for any runs, `blending` for several trainings as they end,
+`import_predictions` for another program's predictions.
 """
 
 from comp.tools.ensembles.combining import blending, ensemble, join

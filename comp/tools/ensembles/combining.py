@@ -1,4 +1,4 @@
-"""The run that members become: joined folds, or an ensemble, with predictions, scores and a submission, no weights."""
+"""Combine members into one run, joined folds or an ensemble: with predictions, scores and a submission, no weights."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from comp.tools.ensembles.methods import METHODS, Method, as_table, by_every_met
 from comp.tools.ensembles.weights import weighted_mean
 from comp.training.launching import is_main
 
-# With this weight a run is the ensemble.
+# From this weight on, a run counts as the whole ensemble.
 ALONE = 0.9995
 
 
@@ -51,9 +51,9 @@ def join(
     console: Console,
     tables: Tables | None = None,
 ) -> Run:
-    """The folds of one training, each predicted, as one run: out-of-fold scores, mean test predictions, a submission.
+    """Join a training's predicted folds in one run: out-of-fold scores, mean test predictions, a submission.
 
-    tables: as read and checked; without them they are.
+    tables: read and checked; if None, they are read here.
     Raises RunError unless every fold is there once, all of the same seed, recipe and data.
     """
     members = all_folds(read_members(runs, to_combine=True))
@@ -78,16 +78,16 @@ def join(
 def ensemble(
     competition: Competition, runs: Sequence[Run], workspace: Workspace, console: Console, how: Method | None = None
 ) -> Run:
-    """The runs' predictions combined by the method ``how``, or else by the one that scores best, as a run of its own.
+    """Combine the runs' predictions by the method ``how``, or the one that scores best, in a new run.
 
-    Every method is scored, fitted weights on images that they were not fitted on. Where the weights leave one run
-    alone, that run is given back, and no copy of it is made. Raises RunError unless all runs predict the same images,
-    validating in the same folds, of the same data.
+    Every method is scored, fitted weights on images that they were not fitted on. If one run gets all the weight, that
+    run is returned, and none is made. Raises RunError unless all runs predict the same images, in the same validation
+    folds, of the same data.
     """
     if len(runs) < 2:
-        raise RunError("An ensemble is of two runs or more; name them all.")
+        raise RunError("An ensemble needs two runs or more; name them all.")
     if how is not None and how not in METHODS:
-        given_weights(how, len(runs))  # refused, if at all, before tables are read
+        given_weights(how, len(runs))  # raises for invalid weights before tables are read
     return _combined(competition, runs, workspace, console, how)
 
 
@@ -95,11 +95,11 @@ def ensemble(
 def blending(
     competition: Competition, choices: Choices, workspace: Workspace, console: Console, done: Goal
 ) -> Iterator[Callable[..., Run]]:
-    """A function that combines the trainings of ``choices`` that have ended by the method that scores best.
+    """A function that combines the finished trainings of ``choices`` by the method that scores best.
 
-    It writes them in one run: the latest of the same choices that lacks trainings or didn't get as far as ``done``, or
-    a new one. For as long as the block lasts nobody else does; one that another process holds is left to it. It is
-    called with the runs, the tables, and whether they are ``complete``: no other is to follow.
+    It writes them in one run, locked for the block: the latest of the same choices that lacks trainings or isn't
+    ``done``, unless another process holds it, or else a new one. It is called with the runs, the tables, and whether
+    the runs are ``complete``, so that none follows.
     """
     into: Run | None = None
     with ExitStack() as holding:
@@ -138,9 +138,9 @@ def _combined(
     into: Run | None = None,
     own: Mapping[str, Any] | None = None,
 ) -> Run:
-    """own: what the config has of a blend in place of an ensemble's."""
+    """own: the entries of a blend's config that replace an ensemble's."""
     members = read_members(runs, to_combine=True)
-    # Runs of earlier versions have a fingerprint of all data only.
+    # Runs of earlier versions only have a fingerprint of all data.
     data = "predicted_data" if all("predicted_data" in member.config for member in members) else "data"
     advice = "combine runs that predict the same images, with the same labels"
     refuse_differences(members, ("competition", "classes", data), advice)
@@ -182,7 +182,7 @@ def _combined(
 def as_they_are_now(
     competition: Competition, members: Sequence[Member], workspace: Workspace, console: Console, tables: Tables | None
 ) -> Tables:
-    """The tables with a row per answer; raises RunError for a run of other data."""
+    """The tables with a row per answer; raises RunError for a member with other data."""
     tables = (tables or checked_tables(competition, workspace, console)).answers
     refuse_other_data(members, tables)
     return tables
@@ -199,10 +199,10 @@ def write(
     lines: Sequence[str],
     into: Run | None = None,
 ) -> Run:
-    """A new run folder; one that can't be completed is removed.
+    """Write a new run folder; an incomplete one is removed after an error.
 
-    name: of the folder, before its number. config: what is special to this kind. lines: what is said of it.
-    into: the run that this takes the place of, in its folder.
+    name: of the folder, without its number. config: this kind's own entries. lines: printed and logged.
+    into: the run to overwrite instead.
     """
     competition, tables, first = together.competition, together.tables, together.members[0].config
     ids, classes = tables.test["id"].to_list(), tables.classes
@@ -229,7 +229,7 @@ def write(
         run.report.unlink(missing_ok=True)
         keep_submission(submission, run)
         console.say(f"wrote {run.submission} with {counted(len(submission), 'row')}")
-        # Last, so that a folder with a config is whole.
+        # Last, so that a folder with a config is complete.
         run.write_config({**common, **config})
     except BaseException:
         if into is None:
@@ -241,7 +241,7 @@ def write(
 def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -> Method:
     if how is None and rows:
         return max(methods, key=lambda method: methods[method].goodness)
-    # For ranks no post-processing can be taken over.
+    # Other runs' post-processing doesn't apply to ranks.
     if how is not None and how in methods and (rows or how != "ranks"):
         return how
     too_few = f"only {rows} images validate" if rows else "no image validates"
@@ -250,7 +250,7 @@ def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -
 
 
 def _postprocessed_alike(combined: Combined, members: Sequence[Member]) -> Combined:
-    """With the post-processing that all members took over from runs like them; raises RunError where theirs differ."""
+    """Apply the post-processing that all members took over from a run; raises RunError where theirs differ."""
     first, *others = (member.config.get("postprocessing") for member in members)
     if any(other != first for other in others):
         raise RunError(
@@ -263,10 +263,10 @@ def _postprocessed_alike(combined: Combined, members: Sequence[Member]) -> Combi
 
 
 def _score_folds(together: Together, combined: Combined) -> dict[str, Any]:
-    """The record of the scores of all images, with each fold's, and their mean and standard deviation.
+    """The record of the scores: on all images, on each fold, and the folds' mean and standard deviation.
 
-    ``tuned`` of a fold is after the post-processing tuned on all images. The standard deviation is that of these folds
-    (divided by their number), as scikit-learn's users print it.
+    A fold's ``tuned`` score is after the post-processing tuned on all images. The standard deviation is NumPy's default
+    (``ddof=0``), as scikit-learn's users print it.
     """
     competition, classes, of_folds = together.competition, together.tables.classes, []
     for fold, member in enumerate(together.members, start=1):
@@ -286,7 +286,7 @@ def _score_folds(together: Together, combined: Combined) -> dict[str, Any]:
 
 
 def _describe_folds(competition: Competition, scores: Mapping[str, Any], labelled: int) -> list[str]:
-    """The scores as a table. labelled: how many images are, with those that only train."""
+    """The scores as a table. labelled: the number of labelled images, with those that only train."""
     folds, mean, deviation = scores["folds"], scores["mean"], scores["standard_deviation"]
     spread = [f"{mean[name]:.5f} ± {deviation[name]:.5f}" for name in ("untuned", "tuned")]
     only_train = labelled - scores["rows"]

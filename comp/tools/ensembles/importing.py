@@ -1,4 +1,4 @@
-"""Predictions that another program made, as a run: scored, shown, combined and submitted like any other."""
+"""Import another program's predictions as a run: scored, shown, combined and submitted like any other."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ def import_predictions(
 ) -> Run:
     """A run of predictions that were made elsewhere, on the split of the run ``like``.
 
-    valid, test: CSV or Parquet files of the images that validate in ``like``, each predicted by a model that did not
-        see it, and of those to predict: a first column of ids, and one per class, tag or number, as in the folder
-        `predictions` of runs.
-    Raises DataError for other ids or columns, or for what can't be predicted; RunError where no image validates.
+    valid, test: CSV or Parquet files for the validation images of ``like``, each predicted by a model that did not see
+        it, and for the test images: a column of ids, then one per class, tag or number, as in a run's `predictions`.
+    Raises DataError for other ids or columns, or for invalid predictions; RunError where no image validates.
     """
     (member,) = members = read_members([like], to_combine=True)
     tables = as_they_are_now(competition, members, workspace, console, None)
@@ -46,7 +45,7 @@ def import_predictions(
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """A file's rows, named by the text in its first column, or in the index of a Parquet file. Raises DataError."""
+    """A file's rows, indexed by its first column, or a Parquet file's own index, as text. Raises DataError."""
     try:
         if path.suffix == ".parquet":
             table = pd.read_parquet(path)

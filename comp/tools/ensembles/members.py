@@ -1,4 +1,4 @@
-"""The members of a joined run or an ensemble, and what they predict together; those that don't belong are refused."""
+"""The members of a joined run or an ensemble: their combined predictions, and the checks that they fit together."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ OF_FOLDS = (
 
 @dataclass(frozen=True)
 class Combined:
-    """What several runs predict together, and its score.
+    """The combined predictions of several runs, and their score.
 
-    valid: (R, C), of the validating images; where weights were fitted, each image's on others. test: (T, C).
-    made: (R, C), what the competition's `postprocess` makes of ``valid``.
-    weights: (M,), what each run counts, summing to one. record: of the scores.
+    valid: (R, C), of the validation images; fitted weights were fitted without the image. test: (T, C).
+    made: (R, C), ``valid`` after the competition's `postprocess`.
+    weights: (M,), of each run, summing to one. record: of the scores.
     """
 
     valid: Array
@@ -50,16 +50,16 @@ class Combined:
 
     @property
     def goodness(self) -> float:
-        """The score after post-processing, the higher the better; none, or NaN, is worst."""
+        """The score after post-processing, with its sign such that higher is better; a missing one or NaN is worst."""
         score = self.record.get("tuned", np.nan)
         return -np.inf if np.isnan(score) else float(score if self.record["higher_is_better"] else -score)
 
 
 @dataclass(frozen=True)
 class Together:
-    """Members on the data as they are now.
+    """Members with the current data.
 
-    parts: of each labelled image (N,), in the tables' order: train, valid or the number of its fold.
+    parts: the part of each labelled image (N,), in the tables' order: train, valid or the number of its fold.
     """
 
     competition: Competition
@@ -69,7 +69,7 @@ class Together:
 
     @cached_property
     def rows(self) -> Array:
-        """The labelled images that validate (R,)."""
+        """The rows of the validation images (R,)."""
         return np.flatnonzero(self.parts != "train")
 
     @property
@@ -82,16 +82,16 @@ class Together:
 
     @property
     def of_folds(self) -> bool:
-        """Whether each validating image is predicted by one model, and each test image by the mean of several."""
+        """Whether each validation image is predicted by one model, and each test image by the mean of several."""
         return bool({*self.parts} - {"train", "valid"})
 
     @cached_property
     def test(self) -> Array:
-        """Their probabilities (M, T, C) of the test images, in the tables' order."""
+        """The members' predictions (M, T, C) of the test images, in the tables' order."""
         return np.stack([member.test.loc[self.tables.test["id"]].to_numpy() for member in self.members])
 
     def combined(self, valid: Array, test: Array, weights: Array) -> Combined:
-        """Predictions (R, C) and (T, C) with the post-processing that is tuned on them."""
+        """Predictions (R, C) and (T, C) with the post-processing tuned on the former."""
         made = postprocessed(self.competition, self.ids, self.tables.classes, valid)
         tuned = tune_on_predictions(
             self.competition,
@@ -105,20 +105,20 @@ class Together:
         return Combined(valid, test, made, weights, *tuned)
 
     def errors_of(self, combined: Combined) -> dict[str, Any]:
-        """The standard errors of its scores and of what was tuned."""
+        """The standard errors of the scores and of the tuned values."""
         return uncertainty.standard_errors(
             self.competition, self.tables.classes, self.targets, combined.made, combined.postprocessing
         )
 
     def gain(self, now: Combined, before: Combined) -> tuple[float, float]:
-        """How much better one is than another, after post-processing, and its standard error."""
+        """The gain in score from ``before`` to ``now``, after post-processing, and its standard error."""
         metric, classes = self.competition.scoring, self.tables.classes
         after, start = (combined.postprocessing(combined.made) for combined in (now, before))
         return uncertainty.gain(metric, self.targets, after, start, classes)
 
 
 def refuse_differences(members: Sequence[Member], fields: Sequence[str], advice: str) -> None:
-    """Raise RunError for the first field of the configs, named like ``recipe.stages.1.size``, that is not the same."""
+    """Raise RunError for the first of these fields of the configs, like ``recipe.stages.1.size``, that differs."""
     first, *others = members
     mine = {field: _value(first.config, field) for field in fields}
     for other in others:
@@ -135,7 +135,7 @@ def _value(config: Mapping[str, Any], field: str) -> Any:
 
 
 def refuse_other_data(members: Sequence[Member], tables: Tables) -> None:
-    """Raise RunError for a run whose classes or test images are not those that the data now has."""
+    """Raise RunError for a run whose classes or test images are not those of the current data."""
     for member in members:
         member.run.must_have_classes(tables.classes)
         if set(member.test.index) != set(tables.test["id"]):
@@ -146,7 +146,7 @@ def refuse_other_data(members: Sequence[Member], tables: Tables) -> None:
 
 
 def all_folds(members: Sequence[Member]) -> list[Member]:
-    """The members by their folds; raises RunError unless each fold of one training is there once."""
+    """The members in the order of their folds; raises RunError unless each fold of one training is there once."""
     if not members:
         raise RunError("There are no runs to join; name the runs of all folds.")
     for member in members:
@@ -172,9 +172,9 @@ def all_folds(members: Sequence[Member]) -> list[Member]:
 
 
 def fold_of_rows(members: Sequence[Member], tables: Tables) -> Array:
-    """The number of the fold (N,), from 1, in which each labelled image validated, and train for one that only trains.
+    """The number of each labelled image's validation fold (N,), from 1, as text; ``train`` if it only trains.
 
-    Raises RunError for another that did in none, and for one that did in several.
+    Raises RunError for an image that should have validated and didn't, and for one that did in several folds.
     """
     ids = tables.train["id"]
     folds = pd.concat([pd.Series(str(fold), member.valid.index) for fold, member in enumerate(members, start=1)])
@@ -191,13 +191,13 @@ def fold_of_rows(members: Sequence[Member], tables: Tables) -> Array:
 def same_parts(members: Sequence[Member], tables: Tables) -> Array:
     """The part of each labelled image (N,), in the tables' order: train, valid or the number of its fold.
 
-    Raises RunError for a run in which other images validate, or in other folds, than in the first, or that predicted
-    others than those.
+    Raises RunError for a run with other validation images or folds than the first one, and for a run whose predictions
+    are not of its validation images.
     """
     first, *others = members
     for other in others:
         ids = first.parts.keys() | other.parts.keys()
-        # An image that only trains may do so in one of them.
+        # An image that only trains may be missing from one of them.
         differing = sorted(id_ for id_ in ids if first.parts.get(id_, "train") != other.parts.get(id_, "train"))
         if differing:
             theirs, mine = (_in_words(member.parts.get(differing[0])) for member in (other, first))

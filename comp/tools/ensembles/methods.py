@@ -1,4 +1,4 @@
-"""The methods by which an ensemble's members are combined, scored side by side, and what the best one gains."""
+"""The methods of combining an ensemble's members, their scores, and the gain of the chosen one."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from comp.tools.ensembles.weights import (
 
 Array = npt.NDArray[Any]
 Predictions = npt.NDArray[np.float64]
-# What combines members: one of these, or the weight of each, like "2,1".
+# One of `METHODS`, or the members' weights, like "2,1".
 Method = str
 METHODS: tuple[Method, ...] = ("mean", "logits", "ranks", "weights", "greedy", "nnls")
 
-# What fits weights (M,) on predictions (M, N, C) and targets, the simplest first.
+# The methods that fit weights, the simplest first.
 FITTED: dict[Method, Fit] = {"weights": fit_weights, "greedy": fit_greedily, "nnls": fit_least_squares}
 CROSS_FITS = 5
 
 
 def rank_mean(predictions: Array, target: Target) -> Predictions:
-    """The mean (N, C) over the models of each column's ranks within each of (M, N, C), scaled to lie between 0 and 1.
+    """The mean (N, C) of the models' ranks within each column of (M, N, C), scaled to lie between 0 and 1.
 
-    Only the order counts, so a model that is too sure of itself has no more say than another. Ties share their mean
-    rank. One class per image, and shares: each image's sum to one.
+    Only the order counts, so an overconfident model has no more weight than the others. Ties share their mean rank.
+    For one class per image and for shares, each row sums to one.
     """
-    # Half a rank lower: the lowest of N is 1/2N above 0, as the highest is below 1, and no row is all zeros.
+    # Half a rank lower, so that the N ranks lie between 1/2N and 1 - 1/2N, and no row is all zeros.
     ranks = (rankdata(predictions, axis=1) - 0.5) / max(predictions.shape[1], 1)
     mean: Predictions = ranks.mean(axis=0)
     return mean / mean.sum(axis=1, keepdims=True) if target in ("single", "shares") else mean
@@ -52,9 +52,9 @@ def rank_mean(predictions: Array, target: Target) -> Predictions:
 def cross_fitted_mean(
     predictions: Array, targets: Array, folds: Array, target: Target, fit: Fit = fit_weights
 ) -> Predictions:
-    """The combination (N, C) in which no image had a say in its own weights: ``fit`` finds them on the other folds.
+    """The combination (N, C) in which each image's weights were fitted on the other folds.
 
-    folds: (N,), the fold of each image. Its score is what fitting weights is worth on images that were not seen.
+    folds: (N,), the fold of each image. The score of this combination estimates that of fitted weights on new images.
     """
     mean = np.empty(predictions.shape[1:])
     for fold in np.unique(folds):
@@ -65,14 +65,14 @@ def cross_fitted_mean(
 
 
 def _weighted(fit: Fit, predictions: Array, target: Target, weights: Array) -> Predictions:
-    """By weights that were fitted for what they do: of logits or of predictions."""
+    """The mean that ``fit`` fitted the weights for, of logits or of predictions."""
     return mean_of_logits(predictions, target, weights) if fit is fit_weights else weighted_mean(predictions, weights)
 
 
 def cross_fit_folds(together: Together) -> Array | None:
-    """The fold (R,) of each validating image that weights are fitted without: its own of joined folds, or one drawn.
+    """The fold (R,) of each validation image for fitting weights without it: its validation fold, or a drawn one.
 
-    None for fewer than two images.
+    None for fewer than two images without folds.
     """
     rows, groups = together.rows, together.tables.groups
     if together.of_folds:
@@ -84,7 +84,7 @@ def cross_fit_folds(together: Together) -> Array | None:
 
 
 def given_weights(how: Method, models: int) -> Array:
-    """The weights (M,) that ``how`` says, scaled to sum to one; raises OverrideError where it says none."""
+    """The weights (M,) in ``how``, scaled to sum to one; raises OverrideError for invalid ones."""
     with suppress(ValueError):
         weights: Array = np.array([float(part) for part in how.split(",")])
         if len(weights) == models and (weights >= 0).all() and 0 < weights.sum() < math.inf:
@@ -97,9 +97,9 @@ def given_weights(how: Method, models: int) -> Array:
 
 
 def by_every_method(together: Together, valid: Array, how: Method | None = None) -> dict[Method, Combined]:
-    """The members' predictions combined by every method, the simplest first, and by ``how``, if it is another.
+    """The members' predictions combined by every method, the simplest first, and by the weights in ``how``, if any.
 
-    valid: theirs (M, R, C) of the validating images. Fitted weights are cross-fitted.
+    valid: the members' predictions (M, R, C) of the validation images. Fitted weights are cross-fitted.
     """
     test, target, targets = together.test, together.competition.target, together.targets
     even = np.full(len(valid), 1 / len(valid))
@@ -124,10 +124,10 @@ def by_every_method(together: Together, valid: Array, how: Method | None = None)
 def compare(
     together: Together, alone: Mapping[str, Combined], methods: Mapping[Method, Combined], how: Method
 ) -> dict[str, Any]:
-    """The record of the chosen method's scores, with those of every method and of each run ``alone``, and the gain.
+    """The record of the scores of the method ``how``, every other method and each run ``alone``, and the gain.
 
     ``gain`` is over the best run alone, after post-processing; above zero is better, whatever the metric's direction.
-    ``gain_error`` is its standard error, None where some images can't be scored without others.
+    ``gain_error`` is its standard error, None if some images can't be scored without others.
     """
     chosen = methods[how]
     record: dict[str, Any] = {
@@ -144,7 +144,7 @@ def compare(
 
 
 def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
-    """The record of `compare` as a table, and the gain in words."""
+    """The record of `compare` as a table, and the gain as a sentence."""
     members, methods, how, metric = scores["members"], scores["methods"], scores["how"], competition.scoring.name
     if not scores["rows"]:
         return [f"{competition.name}: {how} of {len(members)} runs; no image validates, so there is no score"]
@@ -172,7 +172,7 @@ def describe(competition: Competition, scores: Mapping[str, Any]) -> list[str]:
 
 
 def as_table(*rows: Sequence[object]) -> list[str]:
-    """Rows of text and scores as lines: the first column to the left, the others to the right."""
+    """Rows of text and scores as lines: the first column left-aligned, the others right-aligned."""
     texts = [[f"{cell:.5f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in texts]

@@ -1,4 +1,4 @@
-"""How an ensemble's members are weighted: by the least loss, by greedy selection, or by least squares."""
+"""Weights of an ensemble's members: by the least loss, by greedy selection, or by least squares."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from comp.declare.metrics import Target
 Array = npt.NDArray[Any]
 Weights = npt.NDArray[np.float64]
 Predictions = npt.NDArray[np.float64]
-# Of predictions (M, N, C), targets and their kind: the weights (M,), none negative and summing to one.
+# From predictions (M, N, C), targets and their kind to weights (M,), none negative and summing to one.
 Fit = Callable[[Array, Array, Target], Weights]
-# Of weights (M,), a loss and its derivatives (M,).
+# From weights (M,) to a loss and its derivatives (M,).
 Loss = Callable[[Array], tuple[float, Array]]
 
 SMALLEST = 1e-15
@@ -34,10 +34,9 @@ def weighted_mean(predictions: Array, weights: Array | None = None) -> Predictio
 
 
 def mean_of_logits(predictions: Array, target: Target, weights: Array | None = None) -> Predictions:
-    """`weighted_mean` of the logits of probabilities, as a logarithmic opinion pool has it (10.1214/ss/1177013825).
+    """Probabilities from the `weighted_mean` of logits: a logarithmic opinion pool (10.1214/ss/1177013825).
 
-    Of models that are right on different images it is the surer one: a model that doesn't know has less say.
-    Numbers are averaged as they are.
+    An unsure model has less influence on an image than a sure one. Numbers are averaged as they are.
     """
     if target == "number":
         return weighted_mean(predictions, weights)
@@ -56,9 +55,9 @@ def _logits(predictions: Array, target: Target) -> Array:
 def fit_weights(predictions: Array, targets: Array, target: Target) -> Weights:
     """The weights (M,), none negative and summing to one, whose `mean_of_logits` of (M, N, C) has the least loss.
 
-    targets: (N,) or (N, C). The loss is the log loss; of tags and fractions the mean of the columns' binary ones; of
-    numbers the squared error, each column in standard deviations. The problem is convex: there is one best loss, found
-    by sequential least squares programming.
+    targets: (N,) or (N, C). The loss is the log loss; for tags and fractions the mean of the columns' binary ones; for
+    numbers the squared error, each column in standard deviations. The problem is convex, and solved by sequential
+    least squares programming (SLSQP).
     """
     models = len(predictions)
     if target == "number":
@@ -76,16 +75,15 @@ def fit_weights(predictions: Array, targets: Array, target: Target) -> Weights:
         options={"ftol": 1e-9},
     ).x.clip(0)
     fitted = found / found.sum() if found.sum() > 0 else even
-    # Should the solver stop early, what it found is not to be worse than what needs no solver.
+    # Should the solver stop early, even weights or a single model may be better.
     return min((fitted, even, *np.eye(models)), key=lambda weights: loss(weights)[0])
 
 
 def fit_greedily(predictions: Array, targets: Array, target: Target) -> Weights:
     """The weights (M,) by forward selection with replacement (Caruana et al. 2004, 10.1145/1015330.1015432).
 
-    Time after time the model is added whose mean with all that were chosen before has the least loss;
-    the best of these means counts. Weights are whole numbers of at most 50 choices, so few models are chosen, and they
-    follow chance less.
+    Each of 50 steps adds the model whose mean with all models chosen before has the least loss; the best of these means
+    is taken. So each weight is a share of at most 50 choices, few models are chosen, and overfitting is limited.
     """
     loss, models = _loss_of_mean(predictions, targets, target), np.eye(len(predictions))
     chosen: Weights = np.zeros(len(models))
@@ -101,13 +99,13 @@ def fit_greedily(predictions: Array, targets: Array, target: Target) -> Weights:
 def fit_least_squares(predictions: Array, targets: Array, target: Target) -> Weights:
     """The weights (M,) by non-negative least squares (Lawson and Hanson 1974), scaled to sum to one.
 
-    The squares are those of the probabilities' differences from 0 and 1: the Brier score; of numbers those of
+    The squared differences of probabilities from the targets are the Brier score; for numbers they are those of
     `fit_weights`.
     """
     truth = np.eye(predictions.shape[2])[targets] if target == "single" else targets
     scale = _deviations(targets) if target == "number" else np.ones(predictions.shape[2])
     columns = [(part / scale).ravel() for part in (*predictions, truth)]
-    # As small as the models are many, and with the same squares.
+    # The triangle R of QR has the same sums of squares as the columns, and only as many rows as columns.
     triangle: Array = np.asarray(np.linalg.qr(np.stack(columns, axis=1), mode="r"))
     found, _ = nnls(triangle[:, :-1], triangle[:, -1])
     even: Weights = np.full(len(predictions), 1 / len(predictions))
@@ -115,12 +113,12 @@ def fit_least_squares(predictions: Array, targets: Array, target: Target) -> Wei
 
 
 def _loss_of_mean(predictions: Array, targets: Array, target: Target) -> Callable[[Array], float]:
-    """Of a `weighted_mean`, by its weights (M,)."""
+    """The loss of a `weighted_mean`, as a function of its weights (M,)."""
     if target == "number":
         squared = _squared_error(predictions, targets)
         return lambda weights: squared(weights)[0]
     count = len(targets) if target in ONE_OF else targets.size
-    if target == "single":  # all but the label's probability count nothing
+    if target == "single":  # only the label's probability counts
         predictions, targets = predictions[:, np.arange(len(targets)), targets], np.ones(len(targets))
     likelihoods, truth = predictions.reshape(len(predictions), -1), targets.ravel()
 
@@ -161,6 +159,6 @@ def _squared_error(predictions: Array, targets: Array) -> Loss:
 
 
 def _deviations(targets: Array) -> Array:
-    """The standard deviation of each column of numbers (N, K); 1 of those that are all the same."""
+    """The standard deviation of each column of numbers (N, K); 1 for a constant column."""
     deviations = targets.std(axis=0)
     return np.where(deviations > 0, deviations, 1)

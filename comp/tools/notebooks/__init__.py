@@ -1,1 +1,1 @@
-"""Runs on Kaggle's own machines. Its door: `trained_at_kaggle` trains there, `write_predicting` predicts there."""
+"""Runs on Kaggle's machines. Public: `trained_at_kaggle` trains there, `write_predicting` predicts there."""

@@ -1,7 +1,7 @@
-"""What is sent to Kaggle: a notebook's text, and the package it unpacks, which is a data set with comp's own wheel.
+"""Build a notebook for Kaggle, and its package: a data set with comp's wheel and files of the workspace.
 
-Kaggle's command line leaves folders of a data set out, and Kaggle unpacks archives in ways of its own. So a file's path
-in the workspace is its name in the package, with ``--`` for ``/``.
+Kaggle's command line skips folders in a data set, and Kaggle unpacks archives by itself. So a file's name in the
+package is its path in the workspace, with ``--`` for ``/``.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from comp.runs import Run, Workspace, list_runs
 if TYPE_CHECKING:
     from comp.kaggle.notebooks import Notebook
 
-# What a training leaves in the working folder: its runs, and among them the name of the one that was asked for.
+# A training's output in the working folder: an archive of its runs, and in it the name of the requested run.
 ARCHIVE = "runs.zip"
 FINAL = "final.txt"
 BACKBONE = "backbone"
 LOCAL = "local-dir:"
 MARK = "--"
-LONGEST_NAME = 50  # of a data set or a notebook at Kaggle
+LONGEST_NAME = 50  # characters, for a data set or a notebook at Kaggle
 CHECKOUT = Path(comp.__file__).resolve().parents[1]
 
 
 def name_at_kaggle(*words: str) -> str:
-    """A slug of these words that Kaggle takes, and no other has."""
+    """A slug of these words, valid at Kaggle and unique to them."""
     name = re.sub(r"[^a-z0-9]+", "-", "-".join(("comp", *words)).lower()).strip("-")
     if len(name) <= LONGEST_NAME:
         return name
@@ -43,11 +43,11 @@ def name_at_kaggle(*words: str) -> str:
 def notebook_of(
     kind: str, name: str, competition: Competition, owner: str, *, internet: bool, **values: Any
 ) -> Notebook:
-    """A notebook of a kind, ``predict`` or ``train``, from ``templates/``: what it is, the installation, its work.
+    """A notebook of a kind, ``predict`` or ``train``, from ``templates/``: a description, the installation, the work.
 
-    name: its own and its package's. values: what else the templates name; they are written as Python writes them.
+    name: of the notebook and its package. values: further variables of the templates.
     """
-    # Kaggle's machines, which unpack by this file, write no notebooks.
+    # Imported here: Kaggle's machines use this module to unpack, and may lack these packages.
     import nbformat
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -62,7 +62,7 @@ def notebook_of(
         source = pages.get_template(f"{part}.py.jinja").render(values)
         cells.append(nbformat.v4.new_code_cell(source))  # type: ignore[no-untyped-call]
     for number, cell in enumerate(cells):
-        cell["id"] = f"cell-{number}"  # else drawn at random
+        cell["id"] = f"cell-{number}"  # random by default
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=kernel)  # type: ignore[no-untyped-call]
     nbformat.validate(notebook)
@@ -72,31 +72,33 @@ def notebook_of(
 
 
 def pack(files: Mapping[str, Path], folder: Path) -> list[Path]:
-    """Copy files to ``folder`` under the names of their paths in the workspace, which are the keys; add comp's wheel.
+    """Copy files, by their paths in the workspace, to ``folder`` under their packed names; add comp's wheel.
 
-    Raises RunError for a path that can't be such a name, and where comp runs from no checkout.
+    Raises RunError for a path with ``--`` in it, and if comp doesn't run from a checkout.
     """
     copies = []
     for path, file in files.items():
         if MARK in path:
-            raise RunError(f"{path} can't be packed for Kaggle, because its name has {MARK!r} in it; rename it.")
+            raise RunError(f"{path} can't be packed for Kaggle, because its name contains {MARK!r}; rename it.")
         copies.append(folder / path.replace("/", MARK))
         shutil.copyfile(file, copies[-1])
     if not (CHECKOUT / "pyproject.toml").is_file():
-        raise RunError(f"comp runs from {CHECKOUT}, which is no checkout that a wheel could be built of; use a clone.")
+        raise RunError(f"comp runs from {CHECKOUT}, which is no checkout to build a wheel from; use a clone.")
     from hatchling.builders.wheel import WheelBuilder
 
     return [*copies, *map(Path, WheelBuilder(str(CHECKOUT)).build(directory=str(folder), versions=["standard"]))]
 
 
 def unpack(package: Path, workspace: Path) -> None:
-    """Lay the files of a package out in a workspace, which is empty; weights are linked, not copied.
+    """Copy the files of a package to their places in an empty workspace; weights are linked, not copied.
 
-    Raises DataError where the folder holds none.
+    Raises DataError where the folder holds no packed files.
     """
     packed = [path for path in sorted(package.iterdir()) if MARK in path.name]
     if not packed:
-        raise DataError(f"{package} holds no package of comp's; attach the data set that `comp` made, and run again.")
+        raise DataError(
+            f"{package} holds no files packed by comp; attach the data set that `comp` made, and run again."
+        )
     for path in packed:
         target = workspace / path.name.replace(MARK, "/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -112,14 +114,14 @@ def unpack(package: Path, workspace: Path) -> None:
 
 
 def plugin_files(declaration: Path) -> Iterator[tuple[str, Path]]:
-    """A competition's plugin folder."""
+    """The files of a competition's plugin folder."""
     for name, path in files_in(declaration.parent):
         if path.is_file():
             yield f"competitions/{name}", path
 
 
 def backbone_files(backbone: str, *, weights: bool) -> Iterator[tuple[str, Path]]:
-    """What a backbone's own folder holds; nothing where it is timm's. Without ``weights`` its description only."""
+    """The files of a backbone's local folder, only its config.json without ``weights``; none for a timm backbone."""
     if backbone.startswith(LOCAL):
         for path in sorted(Path(backbone.removeprefix(LOCAL)).expanduser().iterdir()):
             if path.is_file() and (weights or path.name == "config.json"):
@@ -127,7 +129,7 @@ def backbone_files(backbone: str, *, weights: bool) -> Iterator[tuple[str, Path]
 
 
 def records_of(run: Run) -> Iterator[tuple[str, Path]]:
-    """How a run was trained, and what its post-processing is."""
+    """The records of a run that say how it was trained and post-processed."""
     for name in ("config", "trained", "scores"):
         if run.has(name):
             yield f"runs/{run.name}/{name}.json", run.folder / f"{name}.json"

@@ -1,4 +1,4 @@
-"""A notebook that predicts at Kaggle with a run, and the data set it reads: for competitions that take no files."""
+"""Write a notebook that predicts with a run at Kaggle, and its data set: for competitions that take notebooks only."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SOURCE = "predict.ipynb"
 
 
 def write_predicting(declaration: Path, run: Run, console: Console) -> Path:
-    """``kaggle/`` in the run's folder: the notebook with its metadata, and in ``data/`` the data set; there whole.
+    """Write ``kaggle/`` in the run's folder: the notebook, its metadata, and the data set in ``data/``; all or nothing.
 
-    Raises RunError where the run is not predicted yet, or is made of other runs, and has no weights of its own.
+    Raises RunError where the run is not predicted yet, or is made of other runs and so has no weights.
     """
     run.must_have_weights("name one of {members}")
     if "shares" not in run.record("scores"):

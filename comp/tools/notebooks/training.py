@@ -1,4 +1,4 @@
-"""Training in a notebook at Kaggle: pushed once, followed, and its runs brought here."""
+"""Train in a notebook at Kaggle: push it once, follow it, and download its runs."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ POLL_SECONDS = (1.0, 20.0)  # at first, at most
 
 @contextmanager
 def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace, console: Console) -> Iterator[Run]:
-    """The run that `comp run` with these choices makes at Kaggle, as a run of this workspace.
+    """The run that `comp run` with these choices makes at Kaggle, downloaded into this workspace.
 
-    The notebook's name is kept in the workspace until the block ends well: called again, the same notebook is
-    followed, or the run that it brought is taken.
+    The notebook's name is kept in the workspace until the block ends without an error: the next call follows the same
+    notebook, or takes the run downloaded from it.
 
     Raises:
-        OverrideError: what was chosen doesn't fit the competition.
+        OverrideError: the choices don't fit the competition.
         RunError: another process follows the same notebook.
         KaggleError: Kaggle doesn't take the notebook, or it failed; its log is kept then.
     """
@@ -68,7 +68,7 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
         known = _read(record)
         run = Run(workspace.runs / known.get("run", "none"))
         if run.has("config"):
-            console.say(f"{run.name} was brought from Kaggle before")
+            console.say(f"{run.name} was downloaded from Kaggle before")
         else:
             name = known.get("name") or name_at_kaggle(competition.name, secrets.token_hex(4))
             write_text(record, json.dumps({"name": name}) + "\n")
@@ -92,7 +92,7 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
 
 
 def _read(record: Path) -> dict[str, str]:
-    """The name of the notebook that was begun, and of the run that it brought; empty where none was begun."""
+    """The name of the notebook, and of the run downloaded from it, if they are there yet."""
     try:
         return dict(json.loads(record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -100,7 +100,7 @@ def _read(record: Path) -> dict[str, str]:
 
 
 def arguments_of(competition: Competition, choices: Choices, backbone: str) -> list[str]:
-    """What `comp run` is called with at Kaggle, in a workspace with the packed files."""
+    """The arguments of `comp run` at Kaggle, in a workspace with the packed files."""
     if backbone.startswith(LOCAL) and choices.like is None:
         choices = replace(choices, backbone=f"{LOCAL}{BACKBONE}")
     return [competition.name, *choices.options()]
@@ -130,13 +130,13 @@ def _push(
         packed = pack(files, Path(folder))
         with console.bar("uploading what the training needs", len(packed), "files") as bar:
             create_dataset(kaggle, name, packed, lambda _: bar.advance(1))
-    # With internet for the backbone's weights.
+    # With internet, for the backbone's weights.
     given = {"command": _command(), "arguments": arguments}
     push(kaggle, notebook_of("train", name, competition, kaggle.user, internet=True, **given))
 
 
 def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None:
-    """Until it ended well; raises KaggleError where it didn't, with its log kept."""
+    """Wait until the notebook is complete; raises KaggleError if it fails, and keeps its log."""
     pause, longest = POLL_SECONDS
     known, away = "", 0
     with console.waiting(f"the notebook {handle}") as show:
@@ -167,9 +167,9 @@ def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None
 
 
 def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, console: Console) -> Run:
-    """Take in the runs that a notebook made, members before the run made of them; gives the one that was asked for.
+    """Download the runs that a notebook made, members before the run made of them; return the requested run.
 
-    backbone: as it is called here, if it is a folder's. Each run is there whole or not at all.
+    backbone: its name on this machine, for one from a local folder. No run is left incomplete.
     """
     archive = workspace.notebooks / f"{handle.partition('/')[2]}.zip"
     with console.downloads() as progress:
@@ -183,7 +183,7 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, cons
         final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
         made = sorted(list_runs(arrived), key=lambda run: run.name == final)
         if not made or made[-1].name != final or not all(run.submission.is_file() for run in made):
-            raise KaggleError(f"The notebook {handle} brought no whole run {final!r}; its files are in {archive}.")
+            raise KaggleError(f"The notebook {handle} made no complete run {final!r}; its files are in {archive}.")
         for run in made:
             config = run.record("config")
             brought = {**config, "command": _command(), "notebook": handle}
@@ -195,12 +195,12 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, cons
             number = run.folder.name.rpartition("-")
             names[run.name] = take_in(workspace, run.folder, run.folder.parent.name, number[0]).name
     forget(archive)
-    console.say(f"brought {names[final]} from {handle}")
+    console.say(f"downloaded {names[final]} from {handle}")
     return Run(workspace.runs / names[final])
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """With the runs in it called as they are here."""
+    """``value`` with the runs' names replaced by those on this machine."""
     if isinstance(value, dict):
         return {key: _renamed(part, names) for key, part in value.items()}
     if isinstance(value, list):

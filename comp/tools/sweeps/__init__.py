@@ -1,4 +1,4 @@
-"""Searches of a recipe's fields for their best values, trial by trial. Its door: `sweep`."""
+"""Hyperparameter searches over a recipe's fields. Public: `sweep`."""
 
 from comp.tools.sweeps.searching import sweep
 

@@ -1,7 +1,7 @@
-"""A search for a recipe's best values: a study of Optuna's, whose every trial is a run.
+"""A hyperparameter search: an Optuna study in which every trial is a run.
 
-It is repeatable: what a trial draws follows from the seed and from the trials that were drawn and ended before it. The
-study is a journal beside the runs, which several machines may write to, and which a stopped sweep resumes from.
+It is repeatable: a trial's values follow from the seed and the trials drawn and finished before it. The study is a
+journal file beside the runs, which several machines may write to, and from which a stopped sweep resumes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from comp.training.prepared import Prepared, prepare
 from comp.training.resuming import under_way
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
-# Trials that are drawn anywhere in the space before any is drawn near the best, or stopped for being worse than most.
+# Trials at random before any is drawn near the best ones, or pruned for being worse than the median.
 AT_RANDOM = 5
 
 
@@ -53,10 +53,11 @@ def sweep(
     console: Console,
     on: str | None = None,
 ) -> str:
-    """Search a space of the recipe's fields: train so many trials, each a run, and say which was best, by what command.
+    """Search a space of the recipe's fields: train ``trials`` trials, each a run, and print them, best first.
 
-    A sweep that was stopped is resumed; more trials can be added to one that ended. The data must have been downloaded.
-    on: where trials are trained side by side, as `each` takes it; else one after the other, here.
+    Returns the command that trains with the best values. A stopped sweep is resumed; more trials can be added to a
+    finished one. The data must have been downloaded.
+    on: where trials are trained side by side, as in `each`; None for one after the other in this process.
     """
     if on is not None:
         refuse_other_places(on)
@@ -68,7 +69,7 @@ def sweep(
     with search(competition, choices, space, workspace) as found:
         if on is not None:
             checked_tables(competition, workspace, console)  # once, not in every trial
-        # On processors no more at once than are drawn without knowing of any other.
+        # Without GPUs, at most as many at once as are drawn at random, without knowledge of the others.
         share = max(1, min(AT_RANDOM, trials - found.drawn))
         each(_trials(found, trials, console), on, share, workspace.data(competition.name), console)
         from_main(None)
@@ -79,7 +80,7 @@ def sweep(
 
 
 def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
-    """The trials that are left, each drawn when it is asked for."""
+    """Yield the trials that are left, each drawn when it is taken."""
     while found.drawn < trials:
         trial, drawn = found.draw()
         console.log = None
@@ -88,7 +89,7 @@ def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
 
 
 def _follow(competition: Competition, drawn: Choices, workspace: Workspace, console: Console) -> None:
-    """A worker's part of a trial, which rank 0 draws, prunes and tells the study of."""
+    """Train a trial in a worker, while rank 0 draws it, prunes it and updates the study."""
 
     def look() -> None:
         if from_main(False):  # rank 0 says
@@ -104,9 +105,9 @@ def _follow(competition: Competition, drawn: Choices, workspace: Workspace, cons
 
 @contextmanager
 def search(competition: Competition, choices: Choices, texts: Sequence[str], workspace: Workspace) -> Iterator[Search]:
-    """The study of this space, new or resumed; nobody else searches it for the block.
+    """The study of this space, new or resumed, locked for the block.
 
-    Raises OverrideError for a space that can't be, and RunError where another process searches it.
+    Raises OverrideError for an invalid space, and RunError where another process searches it.
     """
     declared, recipe = resolve(competition, choices)
     space = read_space(texts, declared, recipe)
@@ -117,7 +118,7 @@ def search(competition: Competition, choices: Choices, texts: Sequence[str], wor
     journal.parent.mkdir(parents=True, exist_ok=True)
     with held(journal) as alone:
         if not alone:
-            raise RunError("Another process is at this sweep; let it end, or stop it.")
+            raise RunError("Another process runs this sweep; let it end, or stop it.")
         study = optuna.create_study(
             storage=study_at(journal),
             study_name=name,
@@ -135,17 +136,17 @@ def search(competition: Competition, choices: Choices, texts: Sequence[str], wor
 
 
 def study_at(journal: Path) -> JournalStorage:
-    """What is written in the journal, which nobody else writes to now; a new one where there is none."""
+    """The journal's storage, new if there is no file; the caller must hold the sweep's lock."""
     written = journal.read_bytes() if journal.is_file() else b""
     whole = written.rfind(b"\n") + 1
     if whole < len(written):
-        # A disk was full, or a machine went down: behind half a line Optuna could read no more.
+        # A full disk or a crash left half a line, behind which Optuna couldn't read further lines.
         os.truncate(journal, whole)
     return JournalStorage(JournalFileBackend(str(journal), _Lock(journal)))
 
 
 class _Lock(JournalFileOpenLock):
-    """One that the kernel lets go of when its process dies; Optuna's own then hold everybody up for half a minute."""
+    """A lock that the kernel releases when its process dies; Optuna's own would block all others for half a minute."""
 
     def __init__(self, journal: Path) -> None:
         self.path = journal.with_suffix(".lock")
@@ -157,11 +158,11 @@ class _Lock(JournalFileOpenLock):
 
     def release(self) -> None:
         self.lock.release()
-        del self.lock  # that of a thread can't be sent to another machine with the study
+        del self.lock  # it can't be pickled when the study is sent to another machine
 
 
 class _PrunedError(Exception):
-    """A trial is worse than most were at this epoch."""
+    """The trial is worse than most others at this epoch."""
 
 
 @dataclass(frozen=True)
@@ -176,11 +177,11 @@ class Search:
 
     @property
     def drawn(self) -> int:
-        """How many trials there were and are."""
+        """The number of trials so far, with those under way."""
         return len(self.study.get_trials(deepcopy=False, states=(*ENDED, TrialState.RUNNING)))
 
     def draw(self) -> tuple[optuna.Trial, Choices]:
-        """The next trial, and what it is to train."""
+        """The next trial, and the choices to train it with."""
         seed = np.random.SeedSequence([self.choices.seed, self.drawn]).generate_state(1)
         self.study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]), n_startup_trials=AT_RANDOM)
         trial = self.study.ask({dimension.field: dimension.drawn_from for dimension in self.space})
@@ -189,9 +190,9 @@ class Search:
         return trial, replace(self.choices, settings=(*self.choices.settings, *settings))
 
     def train(self, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
-        """Train a trial, or what is left of it, until its end, or until it is worse than most or diverged."""
+        """Train a trial, or the rest of it, until it ends, is pruned or diverges."""
         known = self.study.get_trials(deepcopy=False)[trial.number]
-        if known.state in ENDED:  # and whoever trained it was lost on the way home
+        if known.state in ENDED:  # its worker was lost after the trial's end
             return Run(self.workspace.runs / known.user_attrs["run"])
         from_main(drawn)
         prepared = prepare(Experiment.of(self.competition, drawn, self.workspace), console)
@@ -201,7 +202,7 @@ class Search:
             if from_main(self._report(trial, run) and trial.should_prune()):
                 raise _PrunedError
 
-        # A run that was trained before the sweep was stopped, or for its own sake, isn't trained again.
+        # A run that was trained before, by this sweep or by itself, isn't trained again.
         with under_way(prepared, console, attrgetter("predicted")) as training:
             run = training.run
             trial.set_user_attr("run", run.name)
@@ -218,17 +219,17 @@ class Search:
                 self.study.tell(trial, state=TrialState.PRUNED)
                 return run
             self._report(trial, run)
-            # A stage that was undone made another score than the weights have.
+            # Not simply the last epoch's score: an undone stage's epochs don't belong to the weights.
             score = float(kept(run.history.epochs(), run.lost)["score"].iloc[-1])
             if math.isnan(score):
-                # Its last stage broke off, and the weights before it have no score of their own.
+                # The last stage broke off, and the weights from before it have no score.
                 self.study.tell(trial, state=TrialState.PRUNED)
             else:
                 self.study.tell(trial, score)
         return run
 
     def _refuse_other_data(self, prepared: Prepared) -> None:
-        """Raise RunError unless the data are those of the trials before."""
+        """Raise RunError unless the data are those of the earlier trials."""
         now = fingerprint(prepared.tables)
         if self.study.user_attrs.get("data", now) != now:
             raise RunError(
@@ -238,7 +239,7 @@ class Search:
         self.study.set_user_attr("data", now)
 
     def _report(self, trial: optuna.Trial, run: Run) -> bool:
-        """Tell the study of the run's epochs that it doesn't know; whether there are any."""
+        """Report the run's new epochs to the study; whether there are any."""
         known = self.study.trials[trial.number].intermediate_values
         scores = run.history.epochs()["score"]
         for epoch in range(len(known), len(scores)):
@@ -263,7 +264,7 @@ class Search:
 
     @property
     def best(self) -> str:
-        """The command that uses the best trial's run; raises RunError where all were stopped early."""
+        """The command that uses the best trial's run; raises RunError where all trials were stopped early."""
         if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             raise RunError("No trial went to its end; begin another sweep with a smaller --space.")
         settings: list[str] = self.study.best_trial.user_attrs["settings"]

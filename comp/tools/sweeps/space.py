@@ -1,4 +1,4 @@
-"""The space that a sweep searches: which fields take which values, as they are written on the command line."""
+"""The search space of a sweep, read from the command line: fields and their values."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ RANGE = re.compile(r"(?P<low>[^:]+?)\.\.(?P<high>[^:]+?)(?P<log>:log)?")
 
 @dataclass(frozen=True)
 class Dimension:
-    """A field, and what a trial may draw for it.
+    """A field and the distribution of its values.
 
-    declared: what the recipe says, as a parameter of the study; None where that is not in the space.
+    declared: the recipe's value, as a parameter of the study; None where it is not in the space.
     """
 
     field: str
@@ -29,7 +29,7 @@ class Dimension:
     declared: Any = None
 
     def setting(self, value: Any) -> str:
-        """What was drawn as ``field=value``; of numbers four digits, so that it can be typed again."""
+        """A drawn value as ``field=value``, rounded to four digits, so that it is easy to type."""
         return f"{self.field}={value:.4g}" if isinstance(value, float) else f"{self.field}={value}"
 
 
@@ -88,7 +88,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _value(declaration: Any, *steps: str) -> Any:
-    """What a field is whose name was checked; of every stage's, what they have in common, or None."""
+    """The value of a field whose name is valid; for a field of all stages, their common value, or None."""
     if not steps:
         return declaration
     name, *rest = steps

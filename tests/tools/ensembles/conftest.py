@@ -14,7 +14,7 @@ def predictions(run, part):
 
 
 def refusal(combine, made, runs, *options):
-    """The sentence with which the runs are refused; nothing is written."""
+    """The error with which the runs are refused; asserts that nothing is written."""
     before = list_runs(made.workspace)
     with pytest.raises(RunError) as raised:
         combine(made.competition, runs, made.workspace, Console(), *options)
@@ -26,7 +26,7 @@ def refusal(combine, made, runs, *options):
 
 
 def refused_where_they_differ(combine, made, runs, changed, says):
-    """The last run's config is another for as long as they are refused."""
+    """Assert that the runs are refused while the last one's config has the ``changed`` fields."""
     config = runs[-1].record("config")
     runs[-1].write_record("config", {**config, **changed})
     said = refusal(combine, made, runs)

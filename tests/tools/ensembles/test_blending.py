@@ -46,7 +46,7 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     before = names(workspace)
     assert len(before) == 2 * 2 + 2 + 1
     again, _ = train()
-    assert again.folder.name == "strong-2"  # as any command whose run has ended
+    assert again.folder.name == "strong-2"  # a finished run's command makes a new run
     assert names(workspace) == [*before, "strong-2"]
     assert again.submission.read_bytes() == run.submission.read_bytes()
     assert again.members == run.members == ("shades/strong.1-2folds-1", "shades/strong.2-2folds-1")
@@ -58,7 +58,7 @@ def test_a_blend_is_there_after_the_first_training_goes_on_in_its_run_and_is_fou
     assert run.report.is_file()
     trained, tables = [find_run(workspace, name) for name in run.members], read_tables(strong, workspace.data("shades"))
     with run.held(), again.held(), blending(strong, Choices("strong"), workspace, Console(), lambda _: False) as blend:
-        assert blend(trained, tables).folder.name == "strong-3"  # as others work on those there are
+        assert blend(trained, tables).folder.name == "strong-3"  # the existing runs are locked
 
 
 def test_a_fold_is_a_line_of_progress_and_one_of_its_score_and_what_holds_for_all_is_said_once(train, workspace):

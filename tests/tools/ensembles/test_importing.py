@@ -12,7 +12,7 @@ from tests.tools.ensembles.conftest import HALF, predictions
 
 @pytest.fixture
 def files(made, tmp_path):
-    """Of a run's predictions, blurred and in another order, the files that another program would have written."""
+    """The files of another program: a run's predictions, blurred and in another order."""
 
     def write(run, suffix=".csv", change=lambda table: table):
         paths = [tmp_path / f"{part}{suffix}" for part in ("valid", "test")]

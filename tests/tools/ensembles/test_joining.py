@@ -18,7 +18,7 @@ def join(made, runs):
 
 @pytest.fixture
 def joined(made):
-    """Three folds of `shades`, given in any order, and the run that they become."""
+    """Three folds of `shades`, passed out of order, and their joined run."""
     members = made.folds(3)
     return members, join(made, [members[index] for index in (2, 0, 1)])
 
@@ -122,7 +122,7 @@ def test_folds_that_overlap_or_leave_images_out_are_refused(made):
 
 @pytest.fixture
 def extra(predicting, shades):
-    """`shades`, of which every fourth image only trains."""
+    """`shades`, in which every fourth image only trains."""
     head, *rows = (shades.files / "train.csv").read_text().splitlines()
     shades.text("train.csv", [f"{head},part", *(f"{row},{number % 4 and 1}" for number, row in enumerate(rows))])
     text = shades.declaration.read_text().replace("import ", "import WithExtra, ", 1)

@@ -28,7 +28,7 @@ def drawn(kind, seed, models, rows, classes):
 
 
 def loss(predictions, targets, kind):
-    """What weights are fitted for."""
+    """The loss that weights are fitted for."""
     if kind == "number":
         return (((predictions - targets) / np.where(targets.std(axis=0) > 0, targets.std(axis=0), 1)) ** 2).mean()
     if kind == "single":
@@ -56,7 +56,7 @@ def test_fitted_weights_are_non_negative_and_sum_to_one(fit, kind, seed, models,
 def test_fitted_and_greedy_weights_lose_no_more_than_the_plain_mean_or_any_model_alone(kind, seed, models, rows):
     probabilities, targets = drawn(kind, seed, models, rows, 3)
     if kind in ("multi", "fractions"):
-        # Between 1 - 1e-15 and 1 a double has nine values: too few for the loss of a yes where the answer is no.
+        # Between 1 - 1e-15 and 1 there are only nine doubles, too few for the loss of a wrong yes.
         probabilities = probabilities.clip(1e-3, 1 - 1e-3)
     fitted = loss(mean_of_logits(probabilities, kind, fit_weights(probabilities, targets, kind)), targets, kind)
     assert fitted <= loss(mean_of_logits(probabilities, kind), targets, kind) + 1e-9
@@ -96,7 +96,7 @@ def test_least_squares_are_the_least_of_a_fine_grid(kind):
         mixed = share * probabilities[0] + (1 - share) * probabilities[1]
         return (((mixed - truth) / scale) ** 2).sum()
 
-    # Least squares may sum to another number than one; scaled they are not far from the least.
+    # Least-squares weights needn't sum to one; scaled to one, they are close to the minimum.
     assert squares(weights[0]) <= min(map(squares, np.linspace(0, 1, 201))) * 1.02
 
 
@@ -132,7 +132,7 @@ def test_the_mean_of_logits_is_that_of_the_surer_model(kind):
     sure, unsure = (np.array([[share, 1 - share]]) for share in (0.98, 0.5))
     pooled = mean_of_logits(np.stack([sure, unsure]), kind)
     assert pooled.sum() == pytest.approx(1)
-    assert pooled[0, 0] == pytest.approx(0.875)  # an odds ratio of 49 is halved in its logarithm: 7
+    assert pooled[0, 0] == pytest.approx(0.875)  # odds of 49, whose logarithm is halved, become 7
 
 
 def test_cross_fitted_images_have_no_say_in_their_own_weights():

@@ -1,4 +1,4 @@
-"""The notebook that predicts at Kaggle, executed as Kaggle does: a fresh Python, no network, inputs mounted."""
+"""The predicting notebook, executed as at Kaggle: in a fresh Python, without network, with mounted inputs."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.kaggle.conftest import official
 
 pytestmark = pytest.mark.long
 
-# What `comp` may need and Kaggle's machines lack.
+# Packages of comp that Kaggle's machines lack.
 LACKING = ["iterstrat", "plotext", "pytorch_grad_cam", "remotezip", "py7zr"]
 EXECUTE = """
 import nbclient, nbformat, sys
@@ -34,7 +34,7 @@ print("".join(output.get("text") or output.get("data", {}).get("text/plain", "")
 
 @pytest.fixture
 def backbone(tmp_path):
-    """A folder as timm saves a backbone."""
+    """A folder with a backbone as timm saves it."""
     save_for_hf(timm.create_model("test_resnet"), tmp_path / "backbone", safe_serialization=True)
     return tmp_path / "backbone"
 
@@ -52,8 +52,8 @@ def run(downloaded, on_shades, workspace, backbone):
 
 @pytest.fixture
 def written(run, on_shades, monkeypatch):
-    """The folder that `comp notebook` writes for it."""
-    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")  # on this machine nobody needs to be asked who one is
+    """The folder that `comp notebook` writes for the run."""
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")  # a local Kaggle needs no request for the user's name
     ended = on_shades("notebook", "shades/standard-1")
     assert ended.status == 0, ended.err
     monkeypatch.delenv("COMP_KAGGLE_URL")
@@ -61,7 +61,7 @@ def written(run, on_shades, monkeypatch):
 
 
 def in_kaggle_s_place(place, notebook):
-    """Executes it with Jupyter's client in a fresh Python that can't import comp and reaches no other machine."""
+    """Execute the notebook with Jupyter's client in a fresh Python, without comp and without internet."""
     python = make_environment(place / "python", internet=False)
     (packages,) = (place / "python").glob("lib/*/site-packages")
     (packages / "lacking.pth").write_text(f"import sys; sys.modules.update(dict.fromkeys({LACKING}))\n")
@@ -118,7 +118,7 @@ def test_without_network_it_gives_the_run_s_submission_and_pushed_by_kaggle_s_cl
     assert (place / "working" / "submission.csv").read_bytes() == run.submission.read_bytes()
     assert [path.name for path in (place / "working").iterdir()] == ["submission.csv"]
 
-    # Another test set than at training time, and no training image left.
+    # With another test set than in training, and without training images.
     before = pd.read_parquet(run.predictions("test")).set_index("id")
     (shades.files / "test" / "q03.png").unlink()
     (shades.files / "test" / "q00.png").write_bytes(b"no image")

@@ -1,4 +1,4 @@
-"""The whole way with the real client: a training is pushed to the local Kaggle, executed, and its run brought here."""
+"""With the real client: a training is pushed to the local Kaggle, executed, and its run downloaded."""
 
 import time
 import zipfile
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture
 def kaggle(shades, tmp_path, monkeypatch):
-    """A local Kaggle with the shades that executes notebooks; the folder of all it knows."""
+    """A local Kaggle with the shades that executes notebooks; yields the folder of its state."""
     with running(shades.served, graders([shades.competition]), tmp_path / "state", kernels=True) as url:
         monkeypatch.setenv("COMP_KAGGLE_URL", url)
         monkeypatch.setattr(failures, "wait", lambda seconds: time.sleep(min(seconds, 0.3)))
@@ -69,7 +69,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
 
     ended = train("--seed", 3, "--submit")
     assert ended.status == 0, ended.err
-    assert "shades/standard-2 was brought from Kaggle before" in ended.out
+    assert "shades/standard-2 was downloaded from Kaggle before" in ended.out
     assert pushed(kaggle) == [name]
     run = Run(workspace.runs / "shades" / "standard-2")
     assert ended.last_line == str(run.folder)
@@ -91,7 +91,7 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
 
 @pytest.fixture
 def brought(kaggle, tmp_path):
-    """What `bring` takes in of a notebook that leaves these files, by their names, in its archive."""
+    """Calls `bring` for a notebook whose archive has these files, by name."""
     archive = tmp_path / "runs.zip"
 
     def start(workspace, backbone, contents, spoil=lambda content: content):
@@ -147,7 +147,7 @@ def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log(shades,
     assert "not on this machine" in log.read_text()
     assert failed.startswith(f"The notebook you/{log.stem} failed: comp.errors.DeclarationError: ")
     assert failed.endswith(f"its log is kept in {log}.")
-    # Nothing is left to follow, so the next is a new one.
+    # No record is left, so the next call pushes a new notebook.
     assert not list(workspace.notebooks.glob("*.json"))
     assert list_runs(workspace) == []
 
@@ -169,7 +169,7 @@ def test_a_notebook_is_gone_only_where_it_stays_away(kaggle, train, workspace, m
             patch.setattr(failures, "wait", lambda _: None)
             return train()
 
-    # A 403 or a 404, which mean that there is none, may pass.
+    # A 403 or 404, which means that the notebook is missing, may pass.
     assert answered(None, "queued", None, None, None, "running", None, refused).err == "Error: It broke off.\n"
     (record,) = workspace.notebooks.glob("*.json")
     again = answered("running", *[None] * failures.ATTEMPTS)

@@ -20,7 +20,7 @@ SPACE = ("--space", "dropout=0..0.5", "--space", "stages.learning_rate=1e-4..1e-
 
 @pytest.fixture
 def sweep(on_shades, downloaded):
-    """``comp sweep shades`` on data that are there."""
+    """``comp sweep shades`` on downloaded data."""
     return partial(on_shades, "sweep", "shades")
 
 
