@@ -32,7 +32,7 @@ OF_FOLDS = (
 class Combined:
     """The combined predictions of several runs, and their score.
 
-    valid: (R, C), of the validation images; fitted weights were fitted without the image. test: (T, C).
+    valid: (R, C), of the validation images, each by weights that were not fitted on it. test: (T, C).
     made: (R, C), ``valid`` after the competition's `postprocess`.
     weights: (M,), of each run, summing to one. record: of the scores.
     """
