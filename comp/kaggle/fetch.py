@@ -36,7 +36,7 @@ def download(
 ) -> Path:
     """Download and unpack the competition's files and data sets, unless they are there; return their one folder.
 
-    Raises KaggleError, and DataError where linked files are gone, an archive is damaged, or the folder can't be written.
+    Raises KaggleError, and DataError where linked files are gone, an archive is damaged or the disk is full.
     """
     folder = workspace.data(competition.name)
     if "data" in read_record(folder):
