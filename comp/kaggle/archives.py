@@ -2,7 +2,7 @@
 
 Archives may be zip, tar with any of its compressions, or 7z. They are not trusted: the names and kinds of members are
 checked before the first byte is written, and their announced sizes against the free space; no member is written beyond
-its announced size. Links and absolute paths are refused; tarfile's own "data" filter would let some of them pass.
+its announced size. Symbolic links and absolute paths are refused; tarfile's "data" filter would let some of them pass.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _name_in_zip(member: zipfile.ZipInfo) -> str:
 
 
 def _must_be_all(source: zipfile.ZipFile, found: int) -> None:
-    """Raise BadZipFile where the directory is shorter than the archive's end announces; zipfile doesn't check."""
+    """Raise BadZipFile unless the directory lists as many files as the archive's end says; zipfile doesn't check."""
     assert source.fp is not None
     source.fp.seek(-min(source.fp.seek(0, 2), ZIP_END), 2)
     end = source.fp.read()
@@ -278,7 +278,8 @@ def _write(member: _Member, place: Path) -> None:
 def _staged(source: Path, folder: Path, reserved: Collection[str]) -> Iterator[tuple[Path, list[str]]]:
     """A hidden folder beside ``folder``, and a list for notes.
 
-    After the block, archives in the hidden folder are unpacked, and its content is moved into ``folder``.
+    If the block ends without an error, archives in the hidden folder are unpacked, and its content is moved into
+    ``folder``.
     """
     staging, notes = folder.with_name(f".{folder.name}.partial"), list[str]()
     try:
@@ -355,7 +356,7 @@ def _unpack_nested(folder: Path, depth: int) -> list[str]:
 
 
 def _lift_lone_files(folder: Path) -> None:
-    """Replace the folder of ``train_v2.csv/train_v2.csv`` by the file, as some of Kaggle's listings have it."""
+    """Replace each folder with only a file of its own name by that file; some of Kaggle's listings have them."""
     for outer in [path for path in folder.rglob("*") if path.is_dir()]:
         inner = outer / outer.name
         if inner.is_file() and len(list(outer.iterdir())) == 1:

@@ -106,7 +106,7 @@ def connect(url: str | None = None, say: Say = lambda _: None) -> Kaggle:
 
     Credentials are taken as Kaggle's own client takes them (``KAGGLE_API_TOKEN``, ``KAGGLE_USERNAME`` with
     ``KAGGLE_KEY``, the files in ``~/.kaggle`` or ``KAGGLE_CONFIG_DIR``). A Kaggle on this machine gets none of them,
-    only a user name: ``KAGGLE_USERNAME`` or "you". ``say`` is told what is waited for.
+    only a user name: ``KAGGLE_USERNAME`` or "you". ``say`` gets a line for each wait.
 
     Raises:
         CredentialsError: there are none, or Kaggle doesn't accept them.
@@ -123,7 +123,7 @@ def connect(url: str | None = None, say: Say = lambda _: None) -> Kaggle:
 
 @dataclass(frozen=True)
 class Kaggle:
-    """A live connection; make one with `connect`. A request that fails is repeated, then raises KaggleError."""
+    """A live connection; make one with `connect`. Passing failures are retried; then KaggleError is raised."""
 
     endpoint: Endpoint
     credentials: Credentials
@@ -131,7 +131,7 @@ class Kaggle:
 
     @property
     def user(self) -> str:
-        """The signed-in user, with whose name their data sets and notebooks begin."""
+        """The signed-in user's name, the ``owner`` in ``owner/name`` of their data sets and notebooks."""
         return self.credentials.user
 
     def ask(self, subject: Subject, method: str, **fields: Any) -> Any:

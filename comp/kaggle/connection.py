@@ -64,7 +64,7 @@ def endpoint_at(url: str | None = None) -> Endpoint:
     """The Kaggle at ``url``; without one, at ``COMP_KAGGLE_URL``, or Kaggle itself.
 
     Only two kinds of host are allowed: Kaggle over https, which gets the user's credentials, and this machine, which
-    gets none. Any other would be handed the user's token or refuse every request: it raises KaggleError.
+    gets none. Raises KaggleError for any other, which would be handed the user's token or refuse every request.
     """
     given = (url or os.environ.get("COMP_KAGGLE_URL", "")).strip().rstrip("/") or KAGGLE_URL
     try:

@@ -62,7 +62,7 @@ def _by_token(endpoint: Endpoint) -> Credentials | None:
     try:
         token, where = get_access_token_from_env()
     except (OSError, ValueError) as error:
-        # The error's own text may hold the token: it is taken for a path.
+        # The error's own text may hold the token, which was taken for a path.
         reason = error.strerror if isinstance(error, OSError) else "it isn't utf-8 text"
         raise _wrong(f"Kaggle's token can't be read ({reason})") from None
     if not token:

@@ -24,10 +24,10 @@ from comp.kaggle import connection
 from comp.kaggle.connection import Subject
 from comp.kaggle.failures import PassingError, Say, in_one_sentence, not_data, refusal, wait_after
 
-# Called as bytes arrive, with the number of bytes so far and in all; None where the server doesn't say.
+# Called as bytes arrive, with the number of bytes so far and in all (None where the server doesn't say).
 Progress = Callable[[int, int | None], None]
 
-CHUNK_BYTES = 1 << 16  # at most lost by a drop
+CHUNK_BYTES = 1 << 16  # the most that a dropped connection loses
 WEB_PAGE = (b"<!doctype html", b"<html")
 
 
@@ -159,7 +159,7 @@ def _attempt(ask: Callable[[], requests.Response], path: Path, subject: Subject,
 def _from_byte(
     start: int, whole: requests.Response, origin: Download, subject: Subject
 ) -> tuple[requests.Response, int]:
-    """The rest of the file from ``start`` on; all of it, from 0, if the server can't do that or it has changed."""
+    """The rest of the file from ``start`` on; all of it, from 0, if the server can't or the file has changed."""
     validator = origin.validator or ""
     if whole.request.method != "GET" or validator.startswith("W/") or start > (origin.size or 0):
         return whole, 0

@@ -13,7 +13,7 @@ from typing import TypeVar
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from comp.errors import CredentialsError, KaggleError
+from comp.errors import CredentialsError, KaggleError, counted
 from comp.kaggle.connection import Subject
 from comp.kaggle.credentials import REMEDY
 
@@ -55,9 +55,9 @@ def patiently(call: Callable[[], Answer], say: Say) -> Answer:
 
 
 def wait_after(error: PassingError, failures: int, say: Say) -> None:
-    """Wait before the next try after ``failures`` failed ones in a row, or raise ``error`` where no try is left.
+    """Wait before the next try after ``failures`` failed ones in a row, or raise ``error`` where none is left.
 
-    Wait as long as Kaggle asked for, if that is at most a minute; if it didn't say, 1, 2 and 4 seconds.
+    Wait as long as Kaggle asked for, else 1, 2 and 4 seconds; raise ``error`` where it asked for over a minute.
     """
     seconds = 2.0 ** (failures - 1) if error.wait_seconds is None else error.wait_seconds
     if failures >= ATTEMPTS or seconds > LONGEST_WAIT_SECONDS:
@@ -111,7 +111,7 @@ def in_one_sentence(subject: Subject) -> Iterator[None]:
 
 
 def _wrong_setting(error: OSError) -> str:
-    """The setting of this machine that the user must change before any try can succeed; empty if it is no setting."""
+    """An error about the setting of this machine that makes every try fail; empty if the cause is no setting."""
     said = str(error)
     if re.search(UNTRUSTED, said):
         bundle = _set_variable("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -173,7 +173,7 @@ def _too_many(retry_after: str) -> KaggleError:
     if not retry_after.isdecimal():
         return KaggleError(f"{cause}; wait a few minutes and run the same command again.")
     seconds = int(retry_after)
-    long = f"{seconds} seconds" if seconds < 120 else f"{-(-seconds // 60)} minutes"
+    long = counted(seconds, "second") if seconds < 120 else f"{-(-seconds // 60)} minutes"
     return PassingError(cause, f"wait {long} and run the same command again", float(seconds))
 
 

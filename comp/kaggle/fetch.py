@@ -34,7 +34,10 @@ from comp.runs import Workspace
 def download(
     competition: Competition, workspace: Workspace, console: Console, *, delete_archives: bool = False
 ) -> Path:
-    """Download the competition's files and data sets to its data folder, unless they are there. Raises KaggleError."""
+    """Download and unpack the competition's files and data sets, unless they are there; return their one folder.
+
+    Raises KaggleError, and DataError where linked files are gone, an archive is damaged or the disk is full.
+    """
     folder = workspace.data(competition.name)
     if "data" in read_record(folder):
         must_be_whole(competition.name, folder, console.say)
@@ -74,10 +77,11 @@ def fetch(
     """Download a competition's files and those of its extra data sets, and unpack them into ``folder``.
 
     All archives are downloaded, then unpacked in the order of ``sources``: of two files of the same name, the later
-    source's stays. ``folder/.complete.json`` is written last and lists what was fetched; where it exists, nothing is
-    done and no connection made, unless files that it lists are gone: then everything is unpacked again. Archives that
-    are whole are not downloaded again, whether they were kept or their unpacking was interrupted; a partial one is
-    resumed. A second process waits for the first. A mounted source is linked instead, without a connection.
+    source's stays. ``folder/.complete.json`` is written last and lists what was fetched; if it is of these sources,
+    nothing is done and no connection made, unless files that it lists are gone: then everything is unpacked again.
+    Archives that are whole are not downloaded again, whether they were kept or their unpacking was interrupted; a
+    partial one is resumed. A second process waits for the first. A mounted source is linked instead, without a
+    connection.
 
     Args:
         connect: makes the connection; called only when one is needed.

@@ -1,4 +1,4 @@
-"""Zips that Python's zipfile can't read: in numbered parts, or packed by Deflate64 as Windows' Explorer does."""
+"""Archives that Python can't read: those in numbered parts, and zips packed by Deflate64, as Windows' Explorer does."""
 
 from __future__ import annotations
 

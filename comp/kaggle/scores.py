@@ -57,7 +57,7 @@ def scores_of(competition: Competition, workspace: Workspace, console: Console) 
     """The runs of a competition, oldest first, with their current scores at Kaggle; raises RunError if it has none.
 
     New scores are kept in the runs, and the leaderboard in ``runs/<competition>/leaderboard-public.csv`` or
-    ``-private.csv``. Where Kaggle can't be reached, the last known ones are used, and the console says so.
+    ``-private.csv``. Where Kaggle can't be asked, the last known ones are used, and the console says so.
     """
     runs = list_runs(workspace, competition.name)
     for broken in broken_runs(workspace, competition.name):

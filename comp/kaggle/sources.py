@@ -20,7 +20,7 @@ from comp.local_kaggle.catalog import ANSWERS
 from comp.local_kaggle.grading import graders
 from comp.runs import Workspace
 
-# kagglehub's variables: by one that marks a notebook of Kaggle or Colab, one that says where its data are mounted.
+# kagglehub's variables: the key is set in a notebook of Kaggle or Colab, the value's holds the folder of its data.
 NOTEBOOKS = {
     "KAGGLE_KERNEL_RUN_TYPE": "KAGGLE_CACHE_MOUNT_FOLDER",
     "COLAB_RELEASE_TAG": "COLAB_CACHE_MOUNT_FOLDER",
@@ -54,7 +54,7 @@ def is_here(competition: Competition, workspace: Workspace) -> bool:
 
 
 def _bundled(competition: Competition, workspace: Workspace) -> Callable[[Path, str], None] | None:
-    """The function that writes the competition's files and answers for the local Kaggle; None where Kaggle has them."""
+    """The function that writes the competition's files and answers for the local Kaggle; None if none is started."""
     if os.environ.get("COMP_KAGGLE_URL"):
         return None
     if not isinstance(competition.prepare, HideShare):

@@ -1,4 +1,4 @@
-"""Send a run's submission exactly once, even if a connection or the process breaks, and record Kaggle's answer.
+"""Send a run's submission only once, even if a connection drops or the process dies, and record Kaggle's answer.
 
 A submission takes three requests: for an address to upload to, the upload, and the submission itself. The first two
 may be repeated; Kaggle may have accepted a third one whose answer was lost. So every submission's message ends with the
@@ -105,7 +105,7 @@ def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) 
 
 
 def has_score(competition: Competition, workspace: Workspace) -> Callable[[Run], bool]:
-    """A function: whether a run's current submission has a score from the competition's Kaggle, real or local.
+    """Return a function that says whether a run's current submission has a score from its Kaggle, real or local.
 
     All local Kaggles count as the same one, because their addresses change.
     """
@@ -166,7 +166,7 @@ def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
 
 
 def sent(kaggle: Kaggle, slug: str, csv: Path, *, shows_late: bool = False) -> SubmissionRow | None:
-    """Kaggle's submission of this very file, without an error; ``shows_late``: search again after pauses."""
+    """Kaggle's submission of this very file, unless it has an error; ``shows_late``: search again after pauses."""
     tag = tag_of(csv)
     pauses = (0.0, *SEARCHES_SECONDS) if shows_late else (0.0,)
     return _found(kaggle, slug, lambda row: row.message.endswith(tag) and row.status != "error", pauses)

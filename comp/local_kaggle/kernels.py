@@ -220,7 +220,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def make_environment(folder: Path, *, internet: bool) -> Path:
-    """Create a Python that has this one's packages except comp, like the image for Kaggle's notebooks; its path."""
+    """Create a Python with this one's packages except comp, like the image for Kaggle's notebooks; return its path."""
     venv.EnvBuilder(symlinks=True).create(folder)
     paths = sysconfig.get_paths("venv", {"base": str(folder), "platbase": str(folder)})
     packages = Path(paths["purelib"])

@@ -11,7 +11,7 @@ INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 
 def refuse(event: str, arguments: Any) -> None:
-    """An audit hook, whose exception is raised instead of the call."""
+    """An audit hook: its exception is raised, and the call isn't made."""
     if event == "socket.getaddrinfo" and arguments[0] not in HERE:
         raise socket.gaierror(socket.EAI_AGAIN, "the notebook has no internet")
     if event == "socket.connect" and arguments[0].family in INTERNET and arguments[1][0] not in HERE:

@@ -70,7 +70,7 @@ class Store:
     """The submissions and uploads; every call opens its own connection and commits, so any thread may call.
 
     announced: the uploads that may arrive and aren't submitted yet, by their tokens. uploads: the folder of uploaded
-        files, named by their tokens; submitted files stay there.
+        files, named by their tokens; submitted files stay there, as ``<id>.csv``.
 
     Raises DataError: the file ``path`` can't be opened or written.
     """
@@ -156,7 +156,7 @@ class Store:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # Created here, by the user's umask: SQLite itself would make it readable by the user only.
+            # Created here, by the user's umask: SQLite itself would make it writable by the user only.
             self._path.touch()
             with closing(sqlite3.connect(self._path, timeout=30.0)) as connection, connection:
                 connection.row_factory = sqlite3.Row

@@ -78,7 +78,7 @@ class Benchmark:
 
     @property
     def ratios(self) -> dict[tuple[str, str], float]:
-        """The ratios of `BESIDE`, by rate and words: medians of each round's, as a shared machine's speed varies."""
+        """The ratios in `BESIDE`, by rate and words: medians of each round's ratio, as speeds vary between rounds."""
         return {
             (name, words): median(map(truediv, self.rounds[name], self.rounds[other])) for name, words, other in BESIDE
         }
@@ -210,7 +210,7 @@ def _steps(events: Iterator[Step | Epoch]) -> int:
 
 
 def _stage(prepared: Prepared, size: int | None) -> Stage:
-    """The last stage that trains on images, or else the last one made to, at ``size`` if given, without an end."""
+    """The last stage that trains on images, or else the last with all layers, at ``size`` if given; endless."""
     stages = prepared.experiment.recipe.stages
     last = next((stage for stage in reversed(stages) if not stage.on_features), None)
     train = "all" if last is None else last.train

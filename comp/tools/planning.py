@@ -32,7 +32,7 @@ OF_A_TRAINING, OF_AN_EPOCH = 2.0, 0.05
 OF_THE_END = 15.0
 # Labelled and test images per further second at the end.
 BLENDED = 1000
-# A training that is late by this share of the time budget is stopped; all together may be late by a tenth.
+# Trainings are stopped if they exceed the time left for them by this share of the budget; all may take a tenth longer.
 LATE = 0.05
 # The largest share of the time budget for features that tell whether the stages after a solved head are needed.
 TELLING = 0.2
@@ -120,7 +120,7 @@ class Plan:
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
-        """Raise TimeUp inside the block at the end of the time."""
+        """Raise TimeUp inside the block if it exceeds the time left by the share `LATE` of the budget."""
         alarm = getattr(signal, "SIGALRM", None)
         if self.seconds is None or alarm is None or threading.current_thread() is not threading.main_thread():
             yield
@@ -226,9 +226,10 @@ class Plan:
         self.unexplained = None if learner.solved is None else learner.solved.unexplained
 
     def _in_folds_or_not(self) -> list[Experiment]:
-        """The trainings in their folds, or with one split each if the folds of the first recipe that fits don't.
+        """The trainings in their folds, or with one split each.
 
-        Raises OverrideError where nothing fits.
+        The latter if the first recipe that fits with one split fits in folds with no backbone. Raises OverrideError
+        where nothing fits.
         """
         split = [one.choosing(folds=None, fold=None) for one in self.experiments]
         first = next((place for place, one in enumerate(split) if self._fits(one)), None)
@@ -292,7 +293,7 @@ class Plan:
 
 
 def all_on(on: str, jobs: Sequence[Sequence[Job]], data: Path, console: Console) -> Iterator[list[Run]]:
-    """Train all jobs side by side; yield a list of runs for each training."""
+    """Train all jobs side by side; return, in order, a list of runs for each training."""
     every = [job for some in jobs for job in some]
     runs = iter(each(every, on, len(every), data, console))
     return iter([list(islice(runs, len(some))) for some in jobs])

@@ -74,7 +74,7 @@ def rehearsed(
         )
         if tables.sample_submission.parts is not None:
             written = tables.sample_submission.written(tables.classes)
-            # A submission of only some classes' shares is still compared with all of them.
+            # Probabilities and shares are scored over all classes, even if the submission has only some.
             some = competition.target in ("single", "shares") and set(written) < set(tables.classes)
             header = [header[0], *(tables.classes if some else written)]
             # The same form without `parts`: an id names just an image, and the file has the columns.
@@ -158,6 +158,6 @@ def judge(
     if (validation := run.record("scores").get("tuned")) is not None:
         console.say(f"the validation score was {validation:.5f}")
     console.say(
-        f"the rehearsal trained on {known} images, a real run has {known + hidden}; the real test images may be "
-        "different"
+        f"the rehearsal had {known} images to learn from, a real run has {known + hidden}; the real test images may "
+        "be of another kind"
     )

@@ -18,9 +18,9 @@ from comp.errors import CompError, OverrideError, RunError
 from comp.interrupts import own_handlers
 from comp.runs import Run
 
-# Restarts of a job whose worker or node was lost; it resumes from its checkpoint.
+# The most restarts of a job whose worker or node was lost; the job resumes from its checkpoint.
 LOSSES = 5
-# Seconds left from which on the expected end is printed.
+# The expected end is printed if at least this many seconds are left.
 SAID = 10.0
 
 
@@ -48,8 +48,8 @@ def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: C
     jobs: the next one is taken when there is room for it. on: None for this process; ``ray`` for the cluster that this
     process is connected to, that at RAY_ADDRESS, or else a new one on this machine; or ``ray://host:port``. The output
     of jobs on Ray is in their runs' logs.
-    share: the number of jobs that share a cluster's processors, without GPUs. data: a folder that every node must see.
-    Raises RunError where a job on Ray ended with an error, or was lost too often.
+    share: the number of jobs that share the processors of a cluster without GPUs. data: the folder that every node
+    must see. Raises RunError where a job on Ray ended with an error, or was lost too often.
     """
     if on is None:
         return list(_here(jobs, console))
@@ -73,7 +73,7 @@ def each(jobs: Iterable[Job], on: str | None, share: int, data: Path, console: C
 
 
 def _here(jobs: Iterable[Job], console: Console) -> Iterator[Run]:
-    """Work one job after the other; print when the last should end, if each takes as long as the previous one."""
+    """Do one job after the other; print when the last should end, if each takes as long as the previous one."""
     count = len(jobs) if isinstance(jobs, Sequence) else 0
     for number, job in enumerate(jobs, start=1):
         began = monotonic()
@@ -120,7 +120,7 @@ def _ray() -> Any:
 
 
 def _alive(nodes: Sequence[dict[str, Any]]) -> list[dict[str, float]]:
-    """The resources of each node with processors."""
+    """The resources of each live node with processors."""
     return [node["Resources"] for node in nodes if node["Alive"] and node["Resources"].get("CPU")]
 
 
@@ -154,7 +154,7 @@ def _run_of(ray: Any, ended: Any, job: Job) -> Run:
 
 
 def _work(work: Callable[[Console], Run], data: Path) -> tuple[Run | None, str]:
-    """Work a job in a Ray worker: its run, or the error's text."""
+    """Do a job in a Ray worker; return its run, or None and the error's text."""
     if not data.is_dir():
         return None, (
             f"the node {os.uname().nodename} sees no {data}; COMP_HOME has to be a folder that all nodes of the "

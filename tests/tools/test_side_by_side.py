@@ -22,7 +22,7 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'ray[client
 
 pytestmark = pytest.mark.long
 
-# A second stage that takes a moment, and long enough to be killed in it.
+# A second stage that is short, but long enough for its process to be killed in it.
 LONG = "stages.2.cycle_length=80"
 
 

@@ -244,7 +244,7 @@ def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -
     # Other runs' post-processing doesn't apply to ranks.
     if how is not None and how in methods and (rows or how != "ranks"):
         return how
-    too_few = f"only {rows} images validate" if rows else "no image validates"
+    too_few = f"only {counted(rows, 'validation image')}" if rows else "no validation image"
     why = "their predictions are numbers" if how in ("logits", "ranks") and how not in methods else too_few
     raise RunError(f"These runs can't be combined by {how or 'the best method'}: {why}; say --how mean.")
 

@@ -32,7 +32,7 @@ OF_FOLDS = (
 class Combined:
     """The combined predictions of several runs, and their score.
 
-    valid: (R, C), of the validation images; fitted weights were fitted without the image. test: (T, C).
+    valid: (R, C), of the validation images, each by weights that were not fitted on it. test: (T, C).
     made: (R, C), ``valid`` after the competition's `postprocess`.
     weights: (M,), of each run, summing to one. record: of the scores.
     """
@@ -210,7 +210,7 @@ def same_parts(members: Sequence[Member], tables: Tables) -> Array:
     missing = [id_ for id_ in tables.train["id"][tables.may_validate] if id_ not in first.parts]
     if missing:
         raise RunError(
-            f"{len(missing)} labelled images are not in the split of {first.name}, the first {missing[0]!r}; "
+            f"The split of {first.name} lacks {counted(len(missing), 'labelled image')}, the first {missing[0]!r}; "
             "train again on the data as they are now."
         )
     parts = [first.parts.get(id_, "train") for id_ in tables.train["id"]]

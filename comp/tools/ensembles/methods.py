@@ -72,7 +72,7 @@ def _weighted(fit: Fit, predictions: Array, target: Target, weights: Array) -> P
 def cross_fit_folds(together: Together) -> Array | None:
     """The fold (R,) of each validation image for fitting weights without it: its validation fold, or a drawn one.
 
-    None for fewer than two images without folds.
+    None where the members have no folds and fewer than two validation images.
     """
     rows, groups = together.rows, together.tables.groups
     if together.of_folds:

@@ -72,7 +72,7 @@ def notebook_of(
 
 
 def pack(files: Mapping[str, Path], folder: Path) -> list[Path]:
-    """Copy files, by their paths in the workspace, to ``folder`` under their packed names; add comp's wheel.
+    """Copy ``files``, by their paths in the workspace, to ``folder`` under packed names; add comp's wheel; return all.
 
     Raises RunError for a path with ``--`` in it, and if comp doesn't run from a checkout.
     """

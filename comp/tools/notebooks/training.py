@@ -92,7 +92,7 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
 
 
 def _read(record: Path) -> dict[str, str]:
-    """The name of the notebook, and of the run downloaded from it, if they are there yet."""
+    """The names of the notebook and of the run downloaded from it, as far as they are recorded."""
     try:
         return dict(json.loads(record.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):

@@ -29,7 +29,7 @@ class Dimension:
     declared: Any = None
 
     def setting(self, value: Any) -> str:
-        """A drawn value as ``field=value``, rounded to four digits, so that it is easy to type."""
+        """A drawn value as ``field=value``, a float with four significant digits, so that it is easy to type."""
         return f"{self.field}={value:.4g}" if isinstance(value, float) else f"{self.field}={value}"
 
 
