@@ -28,7 +28,7 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-# Columns beside a bar, for its text, amount, speed and time.
+# Characters beside a bar, for its text, amount, speed and time.
 BESIDE_A_BAR = 72
 # Seconds between two lines of progress where there is no terminal: a silent log looks like a hang.
 SECONDS_A_LINE = 60

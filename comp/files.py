@@ -14,9 +14,9 @@ from stat import S_ISREG
 from filelock import BaseFileLock, FileLock, Timeout
 
 ROOT = Path(__file__).parent.parent
-# Longer than a process holds a file that only asks whether it is held.
+# Longer than another process holds the file only to ask whether it is held.
 LOOK_SECONDS = 0.1
-# Larger files, in bytes, are known by their dates: reading this much takes a tenth of a second.
+# In bytes: larger files are known by their dates. Reading this much takes a tenth of a second.
 MOST_BYTES = 1 << 26
 
 

@@ -87,7 +87,7 @@ def deferred(grace: float = GRACE) -> Iterator[Deferred]:
         give_back()
     if waiting.number is not None:
         signal.raise_signal(waiting.number)
-        # A handler of the user's own returned.
+        # A custom handler returned.
         raise KeyboardInterrupt
 
 

@@ -178,7 +178,8 @@ class Session:
     def lr_find(self, stage: Stage | None = None, **changes: Any) -> Curve:
         """Run an LR range test for a stage as `fit` would train it; the model does not change.
 
-        A later `fit` with ``learning_rate="find"`` and as many trained layer groups takes the rate found here.
+        A later `fit` with ``learning_rate="find"`` takes the rate found here, for the same layer groups,
+        `cached` and `batch_size`.
         Raises RunError where no rate is found, and what `fit` raises for fields.
         """
         stage, number = self._stage(stage, changes), len(self.fitted) + 1

@@ -80,7 +80,7 @@ def run_each(
     with main_first():
         data = download(competition, workspace, console, delete_archives=delete_archives)
     if any(trainings.several for trainings in every):
-        on = None  # each of them takes its folds there
+        on = None  # each run trains its own folds there
     if on is not None:
         checked_tables(competition, workspace, console)  # once, not in every training
     jobs = [Job(f"{one.choices.recipe}, seed {one.choices.seed}", partial(_run_from_now, one)) for one in every]

@@ -21,8 +21,9 @@ from comp.files import replacing
 
 Rows = npt.NDArray[np.int64]
 
-# Seconds of work that a killed process loses at most, unless writing the table takes more than this share of the time.
+# Seconds between two writes of the table, the work that a killed process loses; more where writing takes long.
 KEEP_EVERY = 30.0
+# The largest share of the time that writing may take.
 MOST_COST = 1 / 20
 # Files whose facts are held as objects before they go into a table: a million objects would take a gigabyte.
 AT_ONCE = 1 << 14
@@ -52,7 +53,7 @@ class Facts:
     opened: int
 
     def frame(self) -> pd.DataFrame:
-        """The table without keys, thumbnails and depths."""
+        """The table without the files' times, thumbnails and ranges of values."""
         left_out = ["written", "changed", "thumbnail", "low", "high"]
         return self.table.drop_columns(left_out).to_pandas(split_blocks=True)
 

@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 # Older versions of Pillow, as in a notebook at Kaggle, lack AVIF.
 AVIF = ("AVIF",) if find_spec("PIL.AvifImagePlugin") else ()
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "DIB", "JPEG2000", "PPM", *AVIF)
-# Cached, as reading a package's metadata takes milliseconds, and every cache key needs some.
+# Cached, as reading a package's metadata takes milliseconds, and every cache key needs versions.
 version = cache(metadata.version)
 # The packages that decode files.
 DECODERS = ("pillow", "opencv-python-headless", "pydicom")
@@ -102,8 +102,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """The image in mode RGB; transparency is dropped.
 
     For images deeper than the training images: 16-bit grey keeps its upper eight bits, where ``convert`` would clip.
-    Grey of unknown full scale (32-bit, floats) is scaled from 0 to 1, 0 to 255 or 0 to 65,535 to 0 to 255, or else
-    stretched from its own range; NaN is black.
+    Grey of unknown full scale (32-bit, floats) counts as 0–1, 0–255 or 0–65,535, the first range that holds its values,
+    and becomes 0–255; where none does, its own range is stretched to 0–255. NaN is black.
     """
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image) // 256)

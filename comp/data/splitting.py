@@ -47,7 +47,7 @@ def draw_split(
 ) -> npt.NDArray[np.bool_]:
     """True for the validation rows (N,), about ``share`` of all.
 
-    duplicates: the duplicate group (N,) of each row. A group on both sides moves to the side of its first row, or
+    duplicates: the duplicate group (N,) of each row. Such a group on both sides moves to the side of its first row, or
     trains if a class would have no other rows to train on; the rest of the split is as without duplicates.
 
     One class per image: every class has its share; a class with a single image trains. Tags: iterative stratification

@@ -229,7 +229,7 @@ def _drawn(tables: Tables, of_others: int, draw: Callable[..., npt.NDArray[Any]]
 def with_prior(tables: Tables, probabilities: npt.NDArray[Any], shares: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The probabilities (T, C) of all answers, from those (R, C) of the answers with a readable test image.
 
-    Unreadable ones get the classes' shares (C,) in the training images.
+    The other answers get the classes' shares (C,) in the training images.
     """
     asked = tables.answers.test["id"]
     filled = np.tile(shares.astype(probabilities.dtype), (len(asked), 1))

@@ -106,7 +106,7 @@ class NoLongerDeclared:
     def __call__(self, *_: Any, **__: Any) -> NoReturn:
         raise RunError(
             f"The run was trained with `{self.field}` as {json.dumps(self.record)}, which its competition.py no longer "
-            "declares; put it back, or train again."
+            "declares in this form; put it back, or train again."
         )
 
 

@@ -63,5 +63,5 @@ class Columns(Declared):
 
 
 def in_table(name: str) -> str:
-    """The name of a column in the table of images, which has other columns too."""
+    """The name of a CSV's column in the table of images, whose own columns may have the same name."""
     return f"column {name}"

@@ -35,7 +35,7 @@ TARGETS: dict[Target, str] = {
     "fractions": "a fraction for each class",
 }
 OUTPUTS: dict[Target, str] = {"single": "classes", "multi": "tags", "number": "numbers"}
-# The largest distance from one of shares that sum to one, by rounding.
+# Shares that should sum to one may miss it by this much, through rounding.
 ROUNDING = 1e-3
 # The smallest divisor.
 SMALLEST = 1e-15

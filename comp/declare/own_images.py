@@ -33,8 +33,8 @@ class HideShare(Declared):
     It needs ``labels=KnownLabels(images)`` and ``test=HiddenImages(images)`` beside it. The hidden images are the rows
     of ``prepared/sample_submission.csv``, and `comp submit` grades by ``prepared/answers.csv`` on this machine.
 
-    share: the share of each class, about. Groups and answers are hidden whole; each class keeps some images. Images of
-    a given validation set, and those that only train, aren't hidden.
+    share: the approximate share of each class. Groups and answers are hidden whole, and each class keeps some images.
+    Images of a given validation set, and those that only train, aren't hidden.
     """
 
     share: Annotated[float, between(0.01, 0.9)]

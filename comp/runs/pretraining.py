@@ -26,7 +26,7 @@ from comp.files import write_text
 
 # Image sides are multiples of this for convolutional networks, and of the patch's side for transformers.
 STEP = 32
-# The key in timm's config.json that names the run of a folder's backbone and its validation images; timm ignores it.
+# The key in timm's config.json for the run of a folder's backbone and the images it didn't learn from; timm ignores it.
 ORIGIN = "comp"
 
 
@@ -103,7 +103,7 @@ def pretraining(backbone: str) -> Pretraining:
 
 
 def origin_of(backbone: str) -> dict[str, Any] | None:
-    """The run that a folder's backbone was exported from, and that run's validation images; None for any other."""
+    """The run that a folder's backbone was exported from, and images that it didn't learn from; None for any other."""
     with suppress(OSError, ValueError):
         if backbone.startswith("local-dir:"):
             described = Path(backbone.removeprefix("local-dir:")) / "config.json"

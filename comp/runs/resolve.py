@@ -165,7 +165,7 @@ def is_blend(competition: Competition, choices: Choices) -> bool:
 
 
 def trainings_of(competition: Competition, choices: Choices) -> list[Choices]:
-    """The choices of each training; those to blend have the best first. Raises OverrideError."""
+    """The choices of each training; of several to blend, the best first. Raises OverrideError."""
     if not is_blend(competition, choices):
         return [choices]
     for option, chosen in (("--fold", choices.fold), ("--all-data", choices.all_data), ("--like", choices.like)):
@@ -237,8 +237,9 @@ def stand_in(competition: Competition, choices: Choices) -> list[str]:
 def as_trained(competition: Competition, run: Run) -> tuple[Competition, Recipe]:
     """The competition and recipe of a run, with the learning rates used; joined folds give their geometric mean.
 
-    A stage or cycle that diverged in some folds is as in the others. A stage that wasn't needed in half of the folds is
-    left out, and so is one that was undone in more than half: with all data nothing would show that it does harm.
+    A stage or cycle that diverged or was undone in some folds is as in the others; a stage that more than half of the
+    folds lost so is left out, as with all data nothing would show that it does harm. The stages end before the first
+    that at least half of the other folds didn't need.
     Raises RunError for another competition's run, and for an ensemble, which has several recipes.
     """
     config = run.record("config")

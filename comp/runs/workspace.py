@@ -60,7 +60,10 @@ def take_in(workspace: Workspace, made: Path, competition: str, name: str) -> Ru
 
 
 def find_run(workspace: Workspace, text: str) -> Run:
-    """Find a run by its folder, by ``competition/name``, or by a competition's name: its newest finished run."""
+    """Find a run by its folder or ``competition/name``; raises RunError.
+
+    A competition's name finds its newest finished run, or its newest run where none is finished.
+    """
     for folder in (Path(text), workspace.runs / text):
         if (folder / "config.json").is_file():
             return Run(folder.resolve())

@@ -154,7 +154,7 @@ def pivoted(rows: pd.DataFrame, parts: pd.DataFrame, classes: Sequence[str], col
 
 
 def read_ids(path: Path, column: str = "") -> tuple[tuple[str, ...], pd.Series[str]]:
-    """The names of a CSV's columns, and the values of one column, without parsing the others.
+    """The names of a CSV's columns, and the values of one column; the values of the others aren't kept.
 
     column: the column's name; if empty, the first. Raises DataError where there is no such column.
     """

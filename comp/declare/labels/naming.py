@@ -85,7 +85,7 @@ KEYS: tuple[Key, ...] = (str, _bare, _folded, _as_counted)
 def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> pd.DataFrame:
     """The test images with the sample submission's ids, where it names them differently.
 
-    folder: the competition's. The table's notes name these images.
+    folder: the competition's. A note in the table counts these images and names the first.
     """
     known = set(test["id"])
     missing = [value for value in asked if value not in known]
@@ -95,9 +95,9 @@ def named_as_asked(test: pd.DataFrame, asked: Collection[str], folder: Path) -> 
     if not found or len(set(ids)) < len(ids):
         return test
     path, value = next(iter(found.items()))
-    first = f"{path.removeprefix(f'{folder}/')} {value!r}"
+    first = f"{path.removeprefix(f'{folder}/')}, called {value!r}"
     notes = [
         *test.attrs.get("notes", ()),
-        f"the sample submission has other names for {counted(len(found), 'image')}: {first}",
+        f"the sample submission has other names for {counted(len(found), 'image')}, like {first}",
     ]
     return table(notes, id=ids, path=test["path"].to_list())

@@ -264,7 +264,7 @@ def _find_images(
     listed = [images_in(place, source.suffix) for place in places if os.path.isdir(place)]  # noqa: PTH112
     present = {path for _, there, _ in listed for path in there}
     notes = left_out([path for _, _, others in listed for path in others], source.suffix)
-    # Otherwise each row has an image of its own, and none is missing.
+    # Some rows' images aren't at their paths.
     if len(set(paths) & present) < len(set(paths)):
         paths, present, notes = _named_otherwise(source, root, folders, bare, paths, present)
     if (unlabelled := present.difference(paths)) and not source.shared:
