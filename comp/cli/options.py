@@ -44,7 +44,12 @@ Text, Number = str | None, int | None
 # The options that make a training's `Choices`: type, default, placeholder and help of each.
 CHOICES: dict[str, tuple[Any, Any, str | None, str]] = {
     "recipe": (str, "standard", "RECIPE", f"{RECIPE}."),
-    "backbone": (list[str], [], "MODEL", "A timm model or local-dir:PATH, not the recipe's; several are blended."),
+    "backbone": (
+        list[str],
+        [],
+        "MODEL",
+        "Not the recipe's, but this timm model or local-dir:PATH; run and train blend several.",
+    ),
     "settings": (list[str], [], "FIELD=VALUE", "Change a field of the recipe, like batch_size=32; may be repeated."),
     "seed": (int, 0, "N", f"{SEED}."),
     "split_seed": (Number, None, "N", "The random seed of the split, if not that of --seed."),

@@ -189,7 +189,9 @@ def test_an_image_that_came_since_is_named(made):
     (folder / "train" / "t99.png").write_bytes((folder / "train" / "t00.png").read_bytes())
     with (folder / "train.csv").open("a") as file:
         file.write("t99,red\n")
-    assert "the split of shades/standard-1, the first 't99'" in refusal(ensembles.ensemble, made, members)
+    assert "split of shades/standard-1 lacks 1 labelled image, the first 't99'" in refusal(
+        ensembles.ensemble, made, members
+    )
 
 
 @pytest.mark.parametrize(
