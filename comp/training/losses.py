@@ -109,7 +109,7 @@ class Objective:
             tried[f", shares of classes (B, C), {why}"] = _shares(targets, width)
         drawn = torch.linspace(-1, 1, len(targets) * width, device=targets.device).reshape(-1, width)
         for (why, given), (of, logits) in product(
-            tried.items(), (("random logits", drawn), ("the logits of a new network", start))
+            tried.items(), (("logits from -1 to 1", drawn), ("the logits of a new network", start))
         ):
             if logits is not None:
                 logits = logits.expand_as(drawn).clone().requires_grad_()

@@ -134,7 +134,7 @@ def spread(logits, targets):
     [
         (ARC, None, "head"),
         (lambda logits, targets: ARC(logits, targets), None, "head"),
-        (lambda logits, targets: logits.sum() * np.nan, None, "nan for random logits"),
+        (lambda logits, targets: logits.sum() * np.nan, None, "nan for logits from -1 to 1"),
         (spread, torch.zeros(3), "inf for the logits of a new network"),
     ],
 )
