@@ -24,9 +24,9 @@ STANDARD_ERRORS = 3.0
 def error_of(of_rows: Callable[[Array], Any], rows: int, groups: Array | None = None, blocks: int = BLOCKS) -> Array:
     """The standard errors of the number, or the numbers (K,), that `of_rows` computes from a mask of rows (N,).
 
-    By the jackknife of blocks (Efron and Stein 1981, 10.1214/aos/1176345462), with a relative uncertainty of
-    sqrt(1 / (2 * blocks)); infinite where the number can't be computed without one of the blocks. groups: of each row
-    (N,); a group stays in one block, because similar rows hold less information than independent ones.
+    By the jackknife of blocks (Efron and Stein 1981, 10.1214/aos/1176345462), whose own relative error is
+    sqrt(1 / (2 * blocks)); infinite where the number can't be computed without one of the blocks. groups: the group of
+    each row (N,); a group stays in one block, because similar rows hold less information than independent ones.
     """
     if groups is not None:
         group = np.unique(groups, return_inverse=True)[1]
@@ -53,7 +53,7 @@ def surest(
         return worth(now, rests[block])
 
     gains = ((worth(candidate(probabilities)) - before, candidate) for candidate in candidates if rests)
-    # The largest gain first: its error takes many scores, and a gain below the surest so far needs none.
+    # The largest gain first: a gain's error takes many scores, and a gain of no more than `most` can't be surer.
     for gain, candidate in sorted((found for found in gains if found[0] > 0), key=itemgetter(0), reverse=True):
         if gain <= most:
             break

@@ -25,7 +25,7 @@ class Outputs:
 
     kind: ``softmax`` of classes; ``sigmoid`` of each; ``numbers``, standardised; ``bounded``, the sigmoid of a number
         between its bounds; ``grades``, one standardised number for classes that are numbers; or ``ordinal``, for each
-        class but the last the logit of a higher class (Frank & Hall 2001, 10.1007/3-540-44795-4_13).
+        class but the last the logit that the true class is higher (Frank & Hall 2001, 10.1007/3-540-44795-4_13).
     classes: C. sums_to_one: the sigmoids of a row are divided by their sum.
     offset, scale: of each number (K,); the loss compares with ``(number - offset) / scale``.
     grades: the numbers that the classes (C,) stand for. bounds: the least and the greatest possible number.
@@ -65,7 +65,7 @@ class Outputs:
         return targets if targets.dtype.kind == "i" else targets.astype(np.float32)
 
     def prior(self, targets: Array) -> npt.NDArray[np.float64]:
-        """The constant logits (width,) that fit these rows best, with half a row of smoothing to keep them finite."""
+        """The constant logits (width,) that fit these rows best, finite by half a row more for each outcome."""
         found, rows = self.compared(targets), len(targets)
         if self.kind in ("numbers", "grades"):
             return np.zeros(self.width)
@@ -119,8 +119,8 @@ def outputs_for(
 ) -> Outputs:
     """The outputs for a training with this loss; ``targets`` (N, …) are the training rows'.
 
-    bounds: of numbers; by default, those of the targets. Raises DeclarationError where a loss for numbers or ordered
-    grades meets classes whose names aren't ascending numbers.
+    bounds: of numbers; without them ``bce`` takes the range of the targets, and other losses have none. Raises
+    DeclarationError where a loss for numbers or ordered grades meets classes whose names aren't ascending numbers.
     """
     count = len(classes)
     if target == "number":
@@ -146,7 +146,7 @@ def outputs_for(
 
 
 def _standardised(kind: Kind, classes: int, numbers: Array, grades: tuple[float, ...] = ()) -> Outputs:
-    # By rounding, the deviation of equal numbers may be above zero.
+    # Rounding may give equal numbers a deviation above zero.
     scale = _floats(np.where(np.ptp(numbers, axis=0) > 0, numbers.std(axis=0), 1))
     return Outputs(kind, classes, offset=_floats(numbers.mean(axis=0)), scale=scale, grades=grades)
 

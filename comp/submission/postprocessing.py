@@ -16,10 +16,10 @@ from comp.declare.metrics import grades_of
 Array = npt.NDArray[Any]
 
 CLIPS = (1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
-# For a log loss, the sum of the floors of a class's or tag's outcomes: test images may have a worse mistake than any
-# validation image.
+# For a log loss, the sum of the floors of all classes of an image, or of a tag's yes and no: test images may have a
+# worse mistake than any validation image.
 OF_MISTAKES = 1e-3
-# The floor of probabilities whose logarithm is taken.
+# The floor of probabilities: zero has no logarithm.
 FAINTEST = 1e-15
 
 
@@ -74,7 +74,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class CutPoints:
-    """The class whose interval between cut points has the expected grade: (N, C) to (N,).
+    """The class whose interval between cut points contains the expected grade: (N, C) to (N,).
 
     grades: the number that each class stands for, in the order of the classes (C,).
     cuts: ascending; an expected grade above the first is at least the second grade, and so on (C - 1,).
@@ -82,7 +82,7 @@ class CutPoints:
 
     grades: tuple[float, ...]
     cuts: tuple[float, ...]
-    words: ClassVar[str] = "the class is submitted whose interval between cut points has the expected grade"
+    words: ClassVar[str] = "the class is submitted whose interval between cut points contains the expected grade"
 
     def __call__(self, probabilities: Array) -> Array:
         places = np.searchsorted(self.cuts, probabilities @ np.array(self.grades), side="left")
@@ -127,8 +127,8 @@ KINDS: dict[str, Callable[..., PostProcessing]] = {kind.__name__: kind for kind 
 def untuned(competition: Competition, classes: Sequence[str]) -> PostProcessing:
     """The post-processing for predictions of these classes (N, C), before any validation image is seen.
 
-    A tag's threshold is 1 / (1 + β²), the best as F nears one. For a weighted kappa, grades are cut half way between
-    neighbours.
+    A tag's threshold is 1 / (1 + β²), the best as F nears one. For a weighted kappa, the expected grade is cut
+    half way between neighbours; for another score of two classes, the second one's probability is cut at a half.
     """
     metric = competition.scoring
     if metric.takes == "numbers":

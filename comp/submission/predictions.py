@@ -77,7 +77,7 @@ def predictions_in(
     """The predictions (A, C) in a user's table, in the order of the ids and columns of `like`.
 
     Probabilities that should sum to one are normalised. Raises DataError for other ids or columns, or for invalid
-    values. of_which, other: the words for both tables in its sentence.
+    values. of_which, other: how the error's sentence begins, and how it names `like`.
     """
     for what, index, asked in (("id", table.index, like.index), ("column", table.columns, like.columns)):
         found = index.to_flat_index()
@@ -130,10 +130,10 @@ def write_predictions(path: Path, ids: Iterable[str], probabilities: npt.NDArray
 def keep_predictions(
     run: Run, part: str, ids: Iterable[str], classes: Sequence[str], made: npt.NDArray[Any], before: npt.NDArray[Any]
 ) -> None:
-    """Write a run's predictions (A, C), and those `before` `postprocess`, if it changed them.
+    """Write a run's predictions (A, C), and those `before` `postprocess`, if there is one.
 
-    An ensemble blends the latter, because `postprocess` is for the submission. The order of writing makes sure that it
-    isn't applied twice, even if this is interrupted.
+    An ensemble blends the latter, because `postprocess` is for the submission. The order of writing makes sure that
+    `postprocess` isn't applied twice, even if this is interrupted.
     """
     other = run.predictions(BEFORE.format(part))
     if made is not before:

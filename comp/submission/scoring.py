@@ -157,7 +157,7 @@ def must_score(competition: Competition, classes: Sequence[str], targets: Array)
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(targets))[: max(2, TRIED // len(classes))]
     score = score_untuned(competition, classes, targets[rows], _drawn(competition, classes, len(rows), rng))
-    _must_be_finite(competition, score, "drawn predictions")
+    _must_be_finite(competition, score, "random predictions")
 
 
 def must_postprocess(competition: Competition, classes: Sequence[str], targets: Array, ids: Sequence[str]) -> None:

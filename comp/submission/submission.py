@@ -24,9 +24,9 @@ from comp.files import replacing
 from comp.runs import Run, tag_of
 
 ROUNDING = 1e-3
-# The number of values in a block of rows.
+# The approximate number of values in a block of rows.
 CELLS = 1 << 21
-# The number of labels that a custom form is tried on.
+# The number of labels, or of rows of the sample submission, that a form is tried on.
 LABELS_TRIED = 200
 
 
@@ -253,7 +253,7 @@ def keep_submission(submission: Submission, run: Run) -> None:
 
 
 def write_submission(submission: Submission, path: Path, cells: int = CELLS) -> None:
-    """Write the CSV in blocks. cells: the number of values in a block, about."""
+    """Write the CSV in blocks. cells: the approximate number of values in a block."""
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         for number, block in enumerate(submission.blocks(cells)):
             block.to_csv(file, index=False, header=number == 0, float_format="%.9g", lineterminator="\n")
@@ -304,7 +304,7 @@ def _check(
         rows = sample_submission.parts.assign(row=np.arange(checked)).pivot(index=0, columns=1, values="row")
         whole = rows.notna().all(axis=1)
         rows = pd.concat([rows[whole], rows[~whole]])[sample_submission.written(classes)]
-        # A form reads all columns of an image: one that isn't asked for gets the value of a neighbouring image.
+        # A form reads all columns of an image: a column that isn't asked for gets the value of another image.
         filled = rows.ffill().bfill().astype(int)
         wide = filled.apply(lambda places: pd.Series(values).iloc[places].array)
         _check_values(wide, rows.index.to_series(), competition, classes, int(whole.sum()))

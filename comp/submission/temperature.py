@@ -22,7 +22,7 @@ STEP = 0.05
 
 
 def tune_clip(start: Clip, worth: Callable[..., float], probabilities: Array, hottest: float) -> Clip:
-    """Tune temperature and clipping, shrunk towards no change, because they depend on the few wrong images."""
+    """Tune the temperature, shrunk towards 1, and the clipping where it surely gains: few wrong images decide both."""
     from scipy.optimize import minimize_scalar  # a slow import, which `comp new` doesn't need
 
     found = minimize_scalar(
@@ -43,7 +43,7 @@ def tune_clip(start: Clip, worth: Callable[..., float], probabilities: Array, ho
 
 
 def shrunk(logarithm: float, error: float) -> float:
-    """Shrink a temperature's logarithm with this standard error towards 0: the posterior mean, USUAL the prior's."""
+    """Shrink a temperature's logarithm with this standard error towards 0: the posterior mean for the prior USUAL."""
     return float(logarithm / (1 + (error / USUAL) ** 2))
 
 

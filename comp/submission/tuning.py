@@ -97,7 +97,7 @@ def _tune_cuts(start: CutPoints, worth: Callable[..., float], probabilities: Arr
         bounds = (min(now.grades), *now.cuts, max(now.grades))
         low, high = bounds[place], bounds[place + 2]
         inside = expected[(expected > low) & (expected < high)]
-        # Even steps, and steps with equal numbers of images: rare classes' few images have distant expected grades.
+        # Even steps, and quantiles of the images: a rare class has few images, with expected grades far from its own.
         steps = np.linspace(low, high, len(CANDIDATE_THRESHOLDS) // 2 + 2)[1:-1]
         shares = np.quantile(inside, np.linspace(0, 1, len(steps) + 2)[1:-1]) if len(inside) else []
         return np.unique([*steps, *shares])

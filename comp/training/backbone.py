@@ -185,7 +185,7 @@ def set_size(model: Classifier, size: Size) -> None:
 
 @torch.no_grad()
 def _check_head(model: Classifier, features: Tensor) -> None:
-    """Raise DeclarationError where the head's logits have another shape than (B, C)."""
+    """Raise DeclarationError where the head fails, or its logits have another shape than (B, C)."""
     features = model.joined(features)
     wanted = f"logits (B, {model.outputs}) of features {('B', *features.shape[1:])}".replace("'", "")
     try:
@@ -304,7 +304,10 @@ def foldable(model: Classifier, images: Tensor) -> list[Pair]:
 
 
 def alike(found: Tensor, expected: Tensor) -> bool:
-    """Whether features hardly differ from those expected, or those aren't finite, as with weights that broke."""
+    """Whether features hardly differ from those expected, or those aren't finite, as with weights that broke.
+
+    Features that aren't finite show nothing, and broken weights should not change how a backbone is folded or cut.
+    """
     close = (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
     return bool(close) or not bool(expected.isfinite().all())
 

@@ -22,7 +22,7 @@ EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 class Epochs(Protocol):
     """The training samples of a stage, epoch by epoch; ``len`` is the number of mini-batches per epoch.
 
-    batch_size: samples per mini-batch, of all processes together; each process is given its own share.
+    batch_size: samples per mini-batch, of all processes together; on images each process gets its own share.
     """
 
     @property
@@ -33,13 +33,14 @@ class Epochs(Protocol):
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches of inputs (B, ...), of columns (B, K) if any, and targets (B,) or (B, C), from index ``start`` on.
 
-        All draws depend on the epoch's number only: an epoch that is resumed in its middle goes on as it would have.
+        All draws depend on the seed and the epoch's number only: an epoch that is resumed in its middle goes on as it
+        would have.
         """
 
 
 @dataclass(frozen=True)
 class Validation:
-    """The validation samples in order: features (B, 1, F), recomputed at every call, targets, and columns (N, K)."""
+    """The validation samples in order: features (B, 1, ...), recomputed at every call, targets, and columns (N, K)."""
 
     features: Callable[[], Iterable[Tensor]]
     targets: Tensor

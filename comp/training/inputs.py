@@ -319,14 +319,14 @@ class Images:
         return in_views(dataset, rows, views, forward_batch(), workers=readers)
 
     def _workers(self, size: Size, images: int) -> int:
-        """The processes that read batches of this many images: fewer where shared memory is small, which is said."""
+        """The number of processes that read batches of this many images; says so where shared memory allows fewer."""
         wanted = workers()
         found = readers_within(wanted, images * prod(sides(size)) * self.depth.channels) if wanted else 0
         if found < wanted and found not in self._said:
             self._said.add(found)
             self.console.say(
-                f"{found} processes read images, not {wanted}: more would fill {SHARED_MEMORY}; make it larger, for "
-                "example with docker run --shm-size=8g"
+                f"the number of processes that read images is {found}, not {wanted}: more would fill {SHARED_MEMORY}; "
+                "make it larger, for example with docker run --shm-size=8g"
             )
         return found
 
@@ -369,7 +369,7 @@ def _not_here(_: int) -> Iterator[Tensor]:
 
 
 def workers() -> int:
-    """The number of processes that read images: the cores per GPU, at most 16; none where the CPU trains."""
+    """The number of processes that read images: the cores per training process, at most 16; none without a GPU."""
     if not torch.cuda.is_available():
         return 0
     trainers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))

@@ -209,7 +209,7 @@ class Learner:
             self.model.head = own
 
     def undo_stage(self) -> None:
-        """Reset the state after a stage whose loss diverged; the caller restores the weights."""
+        """Reset the state after a stage that diverged or is undone; the caller restores the weights."""
         self.under_way, self.evaluated = None, self.model
         if (scaler := self.accelerator.scaler) is not None:
             # The gradient scale of half precision was halved at every step with non-finite gradients.

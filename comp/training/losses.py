@@ -109,7 +109,7 @@ class Objective:
             tried[f", shares of classes (B, C), {why}"] = _shares(targets, width)
         drawn = torch.linspace(-1, 1, len(targets) * width, device=targets.device).reshape(-1, width)
         for (why, given), (of, logits) in product(
-            tried.items(), (("drawn logits", drawn), ("the network as built", start))
+            tried.items(), (("logits from -1 to 1", drawn), ("the logits of a new network", start))
         ):
             if logits is not None:
                 logits = logits.expand_as(drawn).clone().requires_grad_()
@@ -139,7 +139,7 @@ def _must_be_a_loss(loss: Callable[[Tensor, Tensor], Any], logits: Tensor, targe
         shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
         wrong = f"returns a {type(found).__name__}{shape}"
     elif not found.isfinite():
-        wrong = f"returns {found.item()} of {of}"
+        wrong = f"returns {found.item()} for {of}"
     elif not found.requires_grad:
         wrong = "returns a number without a gradient"
     if wrong is not None:
@@ -200,7 +200,7 @@ def _shares(targets: Tensor, classes: int) -> Tensor:
 
 
 class Mixing:
-    """Mixes the images of each batch: blends them (mixup, arXiv:1710.09412) or pastes them (CutMix, arXiv:1905.04899).
+    """Mixes a batch in pairs: blends them (mixup, arXiv:1710.09412) or pastes a rectangle (CutMix, arXiv:1905.04899).
 
     mixup, cutmix: alpha of the Beta(alpha, alpha) distribution that an image's own share is drawn from; 0 is off.
         Where both are above 0, a batch gets one of the two, with even odds.

@@ -84,7 +84,7 @@ class MicroBatches:
         setattr(self, kind, half)
         clear_device_cache(garbage_collection=True)
         if kind == "forward":
-            self.say(f"out of memory with {samples} images at once: from now on {half} go through the network")
+            self.say(f"out of memory with {samples} images at once: from now on the network takes {half} at once")
         else:
             self.say(
                 f"out of memory with {samples} samples at once: from now on micro-batches of {half}, whose gradients "

@@ -17,7 +17,7 @@ from comp.errors import DeclarationError
 from comp.training.backbone import Classifier, layer_groups
 from comp.training.schedules import group_rates
 
-# Of the two powers that timm documents, the one for trainings of fewer than a million steps.
+# timm documents two powers; this one is for trainings of fewer than a million steps.
 WARM_UP_POWER = 3 / 4
 # timm's optimizers that are left out, by the beginning of their names.
 LEFT_OUT = {
@@ -100,7 +100,7 @@ def needs_closure(recipe: Recipe) -> bool:
 
 
 def _checked(optimizer: Any, parts: list[dict[str, Any]]) -> Optimizer:
-    """The optimizer that a function made of the parts; raises DeclarationError where it isn't one of all parts."""
+    """The optimizer that a function made of the parts; raises DeclarationError where it doesn't have all parts."""
     names = {part["name"] for part in parts}
     if not isinstance(optimizer, Optimizer) or {group.get("name") for group in optimizer.param_groups} != names:
         raise DeclarationError(

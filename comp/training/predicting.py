@@ -76,7 +76,7 @@ class Trained:
 
 
 def predict_after(training: Training) -> Path:
-    """Predict with the run that has just been trained, whose final weights the learner has already."""
+    """Predict with the run of a training; the final weights are not loaded again if they have just been trained."""
     experiment, tables, run = training.prepared.experiment, training.prepared.tables, training.run
     just_trained = training.prepared.learner if training.fitted else None
     return predict(experiment.competition, run, tables, experiment.workspace, training.console, just_trained)

@@ -88,7 +88,7 @@ def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: R
         raise OverrideError(
             f"{chosen.name} is confident of no test image with `teacher_confidence` {confidence:g}; set a lower one."
         )
-    which = f": those of which it is {confidence:.0%} confident" if confidence else ""
+    which = f": those of which it is at least {confidence:.0%} confident" if confidence else ""
     lines = [f"{confident.sum()} of {len(confident)} test images are pseudo-labelled by {chosen.name}{which}"]
     if validates and unaware is None:
         lines.append(

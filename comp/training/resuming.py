@@ -68,7 +68,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
         how = "" if run.trained else f"; `comp train --resume {run.name}` resumes that one"
         other = difference(*(_without(one, "source") for one in (before, config)))
         if other is not None:
-            # Nothing is said about other choices of the user, and finished runs made elsewhere or by hand.
+            # Nothing is said about the user's other choices, or about finished runs made elsewhere or by hand.
             named = other.field == "recipe.backbone" and prepared.experiment.choices.backbone is not None
             elsewhere = finished and other.field.partition(".")[0] in (*OF_THE_MACHINE, "by_hand")
             if _chosen(before) == _chosen(config) and not (named or elsewhere):
@@ -104,7 +104,7 @@ def under_way(prepared: Prepared, console: Console, done: Goal) -> Iterator[Trai
 
 @contextmanager
 def resumed(prepared: Prepared, run: Run, console: Console) -> Iterator[Training]:
-    """A stopped training, on this machine or another, that is resumed by `Experiment.of_run`.
+    """Resume a training that was stopped on this machine or another; ``prepared`` is by `Experiment.of_run`.
 
     Raises RunError where it is still under way, or where recipe or data have changed.
     """
@@ -238,7 +238,7 @@ def _resume(prepared: Prepared, run: Run, console: Console) -> Training:
     if run.trained:
         run.last.unlink(missing_ok=True)
         done = "predicted" if run.predicted else "trained"
-        console.say(f"resuming {run.name}, the same training, {done} before")
+        console.say(f"resuming {run.name}, the same training, already {done}")
         return training
     state = load_state(run.last)
     if state is None:

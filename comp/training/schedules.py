@@ -89,7 +89,10 @@ def simulate(stage: Stage, steps_per_epoch: int, peak: float, ratio: float) -> A
 
 
 def planned_rates(recipe: Recipe, layer_lr_ratio: float) -> tuple[Array, Array]:
-    """Epochs (N,) of gradient steps, and rates (N, 3) of early, late, head, NaN if frozen; N is 0 for L-BFGS alone."""
+    """Epochs (N,) from the first gradient step on, and rates (N, 3) of early, late and head, NaN where one is frozen.
+
+    N is 0 where L-BFGS solves all heads.
+    """
     parts = [np.empty((0, len(LAYER_GROUPS)))]
     for stage in recipe.stages:
         if stage.schedule == "lbfgs":

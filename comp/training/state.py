@@ -91,7 +91,7 @@ def _within(optimizer: Optimizer) -> list[Optimizer]:
 
 
 def save_state(state: dict[str, Any], path: Path) -> None:
-    """Save tensors and plain values to a file, whole or not at all. Raises OSError."""
+    """Save tensors and plain values to a file, which is left as it was where that fails. Raises OSError."""
     # Through memory: on a full disk torch's own writer raises another error than OSError.
     written = io.BytesIO()
     torch.save(state, written)

@@ -31,7 +31,7 @@ def check_installed(log_with: LogWith) -> None:
 class Tracker:
     """Logs a run to one of Accelerate's trackers, which is started at the first epoch; does nothing without one.
 
-    log_with: its name, or a function of the run's folder that returns an `accelerate.tracking.GeneralTracker`.
+    log_with: the tracker's name, or a function of the run's folder that returns Accelerate's `tracking.GeneralTracker`.
     """
 
     def __init__(self, log_with: LogWith, run: Run) -> None:

@@ -34,7 +34,7 @@ from comp.training.prepared import Prepared
 from comp.training.state import save_state, save_weights
 from comp.training.tracking import Tracker
 
-# Seconds between two saves of the state; more where saving would take more than this share of the time.
+# Seconds between two saves of the state; more where saving would take a larger share of the time than MOST_COST.
 SAVE_SECONDS = 10.0
 MOST_COST = 1 / 50
 # The fields of a training that are saved unchanged.

@@ -154,7 +154,7 @@ def test_no_more_processes_read_than_the_shared_memory_has_room_for(images, monk
         assert epochs.batches.num_workers == readers
     said = [line for line in capsys.readouterr().out.splitlines() if "/dev/shm" in line]
     assert len(said) == (readers < 16)
-    assert all(f"{readers} processes read images, not 16" in line for line in said)
+    assert all(f"the number of processes that read images is {readers}, not 16" in line for line in said)
 
 
 def test_nothing_is_cached_of_a_backbone_that_trained_on_after_its_maps(images):

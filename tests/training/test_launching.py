@@ -90,7 +90,7 @@ def still(make, workspace):
 def apart(forked):
     """The command line in separate processes: ``apart(still, "train", "shades")`` gives rank 0's status, out and err.
 
-    processes: their number, as with a launcher. before: called in each of them first.
+    processes: their number, started as by a launcher. before: called in each of them first.
     """
 
     def call(made, *arguments, processes=1, before=lambda: None):

@@ -134,8 +134,8 @@ def spread(logits, targets):
     [
         (ARC, None, "head"),
         (lambda logits, targets: ARC(logits, targets), None, "head"),
-        (lambda logits, targets: logits.sum() * np.nan, None, "nan of drawn logits"),
-        (spread, torch.zeros(3), "inf of the network as built"),
+        (lambda logits, targets: logits.sum() * np.nan, None, "nan for logits from -1 to 1"),
+        (spread, torch.zeros(3), "inf for the logits of a new network"),
     ],
 )
 def test_a_loss_that_would_have_to_learn_or_is_not_finite_is_refused_before_training(loss, start, named):

@@ -22,7 +22,7 @@ FEATURES = np.random.default_rng(0).normal(size=(ROWS, 1, 96)).astype(np.float32
 
 
 class Narrow(nn.Module):
-    """A module on a device with room for ``room`` rows; in evaluation too with ``evaluating``."""
+    """A module on a device with room for ``room`` rows in training, and with ``evaluating`` in evaluation as well."""
 
     def __init__(self, module, room, error=None, *, evaluating=False):
         super().__init__()

@@ -185,7 +185,7 @@ def test_the_next_step_of_a_run_is_taken_and_what_was_done_is_left_alone(
     with serving(shades):
         run = runner.run(head, Choices(), workspace, Console())
         assert (run, run.weights.stat().st_mtime_ns) == (trained, weights)
-        assert "resuming shades/standard-1, the same training, trained before" in capsys.readouterr().out
+        assert "resuming shades/standard-1, the same training, already trained" in capsys.readouterr().out
         assert run.predicted
         assert runner.run(head, Choices(), workspace, Console(), submitting=True) == run
         assert run.record("submitted")["status"] == "complete"

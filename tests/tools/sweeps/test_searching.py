@@ -46,7 +46,7 @@ def test_a_sweep_trains_the_recipe_itself_first_says_which_trial_was_best_and_go
     with serving(shades):
         went_on = on_shades(*best[1:])
     assert (went_on.status, len(list_runs(workspace))) == (0, 3)
-    assert f"resuming {runs[scores.index(max(scores))].name}, the same training, trained before" in went_on.out
+    assert f"resuming {runs[scores.index(max(scores))].name}, the same training, already trained" in went_on.out
 
     shutil.rmtree(workspace.runs)
     with monkeypatch.context() as patch:
