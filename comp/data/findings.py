@@ -88,12 +88,12 @@ class DataCheck:
 def lines_for_training(check: DataCheck) -> list[str]:
     """A line per finding that a training has to live with."""
     images, lines = check.images, list(_of_depth(check))
-    of_test = "given what the training images have on average"
-    for part, kind, follows in (("train", "training", "left out"), ("test", "test", of_test)):
+    of_test = "get the average of the training labels"
+    for part, kind, follows in (("train", "training", "are left out"), ("test", "test", of_test)):
         unreadable = images[(images["part"] == part) & (images["problem"] != "")]
         if len(unreadable):
             of_all = f"{len(unreadable)} of {len(check.readable[part])} {kind} images"
-            lines.append(f"{of_all} can't be read and are {follows}: {_problems(unreadable)}")
+            lines.append(f"{of_all} can't be read and {follows}: {_problems(unreadable)}")
     for column, (name, follows) in OF_DUPLICATES.items():
         found = images[images[column] != ""]
         if len(found):
@@ -121,7 +121,7 @@ def lines_of_check(check: DataCheck) -> Iterator[str]:
 
 def kinds_of(images: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, str, Callable[[pd.DataFrame], str]]]:
     """Each kind with findings: its name, its rows, what is done with them, and a function that names the first few."""
-    follows = "left out of training; a test image is given what the training images have on average"
+    follows = "left out of training; a test image gets the average of the training labels"
     kinds = [("unreadable", images["problem"] != "", follows, _problems)]
     for name, follows in ODDITIES.items():
         kinds.append((name, images["odd"].map({name}.issubset), follows, _paths))

@@ -22,10 +22,10 @@ from comp.kaggle.failures import Say
 from comp.kaggle.parts import PART
 from comp.new.look import LARGEST_TABLE, Look, Told, is_image, pixels_of, tells
 
-LARGE_TABLE = 64 << 20  # bytes from which on a table's download is announced
+LARGE_TABLE = 64 << 20  # bytes above which a table's download is announced
 MOST_FOLDERS = 200  # folders that Kaggle is asked to list, one by one
 READ_FROM_AFAR = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-FILES_OF_A_FOLDER = 2000  # files that are listed of each folder at least, to learn how its images are called
+FILES_OF_A_FOLDER = 2000  # listing of a folder stops after this many files: they show how its images are called
 
 
 class OpaqueError(Exception):
@@ -50,8 +50,8 @@ def look_at_kaggle(
 ) -> Look:
     """A look at what Kaggle lists of a competition, and at its tables; zip archives are listed without a download.
 
-    tick: called after each request. say: called with lines for the user. whole: list every file, however many requests
-    that takes. Raises OpaqueError for an archive that can't be listed.
+    tick: called about once per request. say: called with lines for the user. whole: list every file, however many
+    requests that takes. Raises OpaqueError for an archive that can't be listed.
     """
     listed, folders, complete = _listed(kaggle, slug, tick, whole=whole)
     names = [remote.name for remote in listed]

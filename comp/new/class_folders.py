@@ -32,7 +32,7 @@ OF_CLASSES = r"(class|label|category|species|breed)(_?name)?"
 
 
 class Laid(NamedTuple):
-    """Class folders below ``parent``: the layout as in `Folders`, their paths, and the folders that are no classes."""
+    """Class folders below ``parent``: layout as in `Folders`, classes, paths, names of the other folders."""
 
     parent: str
     layout: str
@@ -124,7 +124,7 @@ def _are_classes(inner: Collection[str], of_each: Sequence[Collection[str]]) -> 
 
 
 def _given_validation(look: Look, laid: Laid) -> str:
-    """The sibling folder with validation images in the same classes; empty if there is none."""
+    """The sibling folder with validation images in folders of the same classes; empty if there is none."""
     path, parts = PurePosixPath(laid.parent), laid.layout.split("/")
     beside = str(path.parent)
     for name in look.folders_in(beside) if "train" in path.name.lower() else ():

@@ -19,7 +19,8 @@ SEPARATORS = ("|", ";", ",", " ")
 LABEL_NAMES = r"label|class|target|category|species|breed|type|diagnosis|grade|level|stage|tags?(?!e)|answer"
 # The largest share of rows without a label or an image that may be left out.
 FEW = 0.05
-# With more different values per row the values aren't classes; in tables of fewer rows that isn't judged.
+# More different values per row than this aren't classes, in a column that the sample submission confirms, unless the
+# table has fewer rows than FEWEST_ROWS.
 MOST_CLASSES, FEWEST_ROWS = 0.9, 20
 # Combinations per tag above which the sample submission's tags decide.
 MOST_SHOWN = 0.5
@@ -142,8 +143,8 @@ def _one_column_each(
     yes = values.apply(lambda column: column.map(meant))
     single = bool((yes.sum(axis=1) == 1).all())
     if not single and (families := _exclusive(yes)):
-        listed = "; ".join(map(", ".join, families))
-        doubts = (*doubts, f"exactly one of {listed} is 1 in each row, but each of them becomes a tag by itself")
+        listed = " and exactly one of ".join(map(", ".join, families))
+        doubts = (*doubts, f"exactly one of {listed} is 1 in each row, but each column becomes a tag by itself")
     return Labels(tuple(columns), in_order(columns), sure, "single" if single else "multi", doubts=doubts)
 
 
@@ -190,8 +191,8 @@ def _are_numbers(values: pd.Series[str], sample: SampleTable) -> bool:
 def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> str | None:
     """The separator of tags, if the values are tags: with fewer different tags than combinations of them.
 
-    Python lists are always tags. Other values never are where the metric takes one class per image. In a table of few
-    rows the sample submission's values may decide, and an image with several rows has a tag in each.
+    Python lists are always tags. Other values are split only where the metric doesn't imply one class per image; where
+    there are few combinations, the sample submission's tags may decide. An image with several rows has a tag in each.
     """
     combinations, submitted = Counter(table[column]), sample.values
     are_tags = sample.takes == "tags" and not set(submitted) <= set(combinations)

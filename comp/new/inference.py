@@ -71,7 +71,8 @@ class InferredDeclaration:
 def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] = ()) -> InferredDeclaration:
     """The declaration that fits the files.
 
-    Raises DataError, saying what is missing, where there is no sample submission, no test image, or no label.
+    Raises DataError, saying what is missing, where there are no images or labels, or where the sample submission has no
+    test images or asks for unsupported answers. Without a sample submission one is planned, see `own_images`.
     """
     found = find_sample(look)
     prepared: Sequence[PixelTable] | AskForAll | HideShare = ()
@@ -134,7 +135,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         *(Finding("columns", text, sure=False) for text in unread_columns(look, labels, sample)),
     ]
     if containers := [path for path in look.files if path.lower().endswith(CONTAINERS)]:
-        only = "if they hold images that are needed, let `prepare` write them out"
+        only = "let `prepare` write out any images in there that are needed"
         text = f"{first_few(containers)} can't be read; {only}"
         findings.append(Finding("files", text, sure=False))
     if look.only_notebooks:
@@ -157,7 +158,7 @@ def _task(look: Look, competition: Competition, labels: Found) -> str:
 
 
 def _instead_of(look: Look, sample: SampleTable) -> str:
-    """Words that name the sample submissions that are not used; empty if there is one only."""
+    """Words that name the sample submissions that are not used; empty if there are none."""
     others = [path for path in look.tables if path != sample.path and is_sample(path)]
     return f", by {sample.path} and not {first_few(others)}" if others and sample.columns else ""
 
@@ -197,7 +198,7 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequen
     if all(value.isdecimal() and int(value) < len(classes) for value in values):
         text = f"the number of the class in {column!r}: {', '.join(f'{n} {c}' for n, c in enumerate(classes[:3]))}"
         return ClassNumber(classes), f"{text}{', …' if len(classes) > 3 else ''}", False
-    text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is none"
+    text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is no class"
     return ClassName(), text, not any(values)
 
 

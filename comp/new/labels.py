@@ -91,7 +91,7 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
 
 
 def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) -> str:
-    """The error message, with the nearest miss: a table's value that almost names an image."""
+    """The error message, by what comes nearest to labels: a table that names images, or a value that almost does."""
     lost = f"The labels can't be found{look.said_aside}"
     function = "a LabelFunction: docs/bring-your-own.md"
     left = [path for path in look.images if path not in asked.images]
@@ -112,7 +112,7 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
                         f"have no labels; add a column of labels, or join the tables in {function}."
                     )
                 return (
-                    f"{lost}: {path} has several rows for an image named in {column!r}, with {others} beside it; "
+                    f"{lost}: {path} has several rows for an image named in {column!r} (other columns: {others}); "
                     f"make it one row for each image, with a column for each number or class, or read it in {function}."
                 )
     columns = [(path, table[column]) for path, table in tables.items() for column in table.columns]
@@ -141,8 +141,8 @@ def _in_table(look: Look, table: LabelTable, asked: Asked, sample: SampleTable) 
     ]
     most = max((len(named.images) for *_, named in fits), default=0)
     for place, folders, column, named in fits:
-        # With thousands of folders, a table may name each of them in full, so only fits near the largest count. A share
-        # of a half means that another column names the other half.
+        # With thousands of folders, a table may name all images of each: only fits with at least half as many images as
+        # the largest one are kept. Where a column names half of the images, another column names the other half.
         if named.share <= 0.5 or len(named.images) * 2 < most:
             continue
         placed = place if len(folders) == 1 else _placed_by(rows, column, place, folders, named)
@@ -247,7 +247,7 @@ def _from_table(
     *,
     there: int | None = None,
 ) -> Found:
-    """known: the values that name an image. there: the number of images that ``named.share`` is not a share of."""
+    """known: the values that name an image. there: the folder's images, if ``named.share`` counts others too."""
     rows, path = table.rows, table.path
     called = rows[image]
     lacking = ~(called.isin(known) | called.isin([f"{name}{named.suffix}" for name in known]))
@@ -275,7 +275,7 @@ def _from_table(
         said = f"numbers in {first_few(map(repr, labels.columns))}"
     elif not column:
         source = CsvColumns(path, labels=labels.columns, target=labels.target, **rest)
-        ones = {"single": "exactly one of them 1 in each row", "multi": "any number of them 1 in a row"}
+        ones = {"single": "exactly one of them 1 in each row", "multi": "any number of them 1 in each row"}
         how = ones.get(labels.target, "with fractions")
         said = f"a column for each of {len(labels.columns)} classes, {how}"
     else:

@@ -38,7 +38,7 @@ MOST_TRIED = 50  # folders that a table may name the images of
 # The start of a word in a name, and the names of test folders and tables: not ``contest``.
 WORD = r"(?:(?<![a-zA-Z])|(?<=[a-z])(?=[A-Z])|(?=[A-Z][a-z]))"
 IS_TEST = re.compile(rf"{WORD}(?i:test)")
-MOST_OPENED = 20  # images that are opened until one of them can be read
+MOST_OPENED = 20  # images at most that are tried, to find one that can be opened
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def _of_texts(columns: Iterable[npt.NDArray[Any]], names: Iterable[str]) -> pd.DataFrame:
-    """A table of trimmed text; whole numbers stay whole, also beside fractions.
+    """A table of trimmed text; a column of whole numbers gets no decimal points beside columns of fractions.
 
     Built as one array: column by column pandas takes minutes for tens of thousands of columns.
     """

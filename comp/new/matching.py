@@ -73,10 +73,10 @@ def suffix_of(paths: Iterable[str]) -> str:
 class Asked:
     """The test images, and how the sample submission's ids name them.
 
-    source: their declaration. images: their paths. folder: the folder that directly has them all; None for several.
-    shared: the folder has other images as well. seen: where they were found, in words. answered: the number of ids with
-    an image. sure: not a guess. made_of: the template by which other columns of the ids' table make the ids, if any.
-    missing: the ids without an image, where they are few.
+    source: their declaration. images: their paths. folder: the one folder that directly has them, if there is one.
+    shared: the folder may have other images as well. seen: where they were found, in words. answered: the number of ids
+    with an image. sure: not a guess. made_of: the template by which other columns of the ids' table make the ids, if
+    any. missing: the ids without an image.
     """
 
     source: TestImages | CsvImages | CocoImages | HiddenImages
@@ -260,7 +260,7 @@ def _naming(look: Look, sample: SampleTable, ids: set[str]) -> Iterator[tuple[st
 
 
 def _below_folders(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None:
-    """Images below the fewest folders that have all ids."""
+    """Images below a folder or below several: each time the folder with the most of the ids that are left."""
 
     def rank(place: str) -> tuple[int, int, float, int]:
         found, below = named[place], look.images_below[place]
@@ -350,7 +350,7 @@ def _by_template(look: Look, sample: SampleTable, ids: set[str]) -> Asked | None
 
 
 def _labelled(look: Look, path: str, place: str, values: Collection[str]) -> bool:
-    """Whether the values seem to match labelled images, maybe by accident, as numbers may that are no names."""
+    """Whether values seem to name labelled images instead of test images, as plain numbers may do by accident."""
     if IS_TEST.search(place):
         return False
     others = (table[column] for other, table in look.tables.items() if other != path for column in table.columns)

@@ -41,7 +41,8 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
     """The preparation, labels, test images, reader and side in pixels for images that are rows; None without any.
 
     Test images that no column names are numbered in the order of their rows. Raises DataError where there is no single
-    column of classes, or where the test rows don't match the sample submission's ids.
+    column of classes, where a table with a pixel per column has another column, or where no column has the sample
+    submission's ids and these aren't consecutive numbers.
     """
     tables = {path: table for path, table in look.tables.items() if path != sample.path and len(table)}
     pairs = sorted(_pairs(tables, sample), key=lambda pair: ("train" not in pair.train.lower(), pair.train))
@@ -53,8 +54,8 @@ def pixel_tables(look: Look, sample: SampleTable) -> tuple[list[PixelTable], Fou
     if len(pair.labels) != 1 or sample.takes == "numbers":
         others = ", ".join(map(repr, pair.labels[:5])) or "nothing"
         raise DataError(
-            f"{seen}, and beside them {others}, not one column of classes; write the images out and read the labels "
-            "with LabelFunction: docs/bring-your-own.md."
+            f"{seen}, and beside them {others} instead of a single column of classes; write the images out and read "
+            "the labels with LabelFunction: docs/bring-your-own.md."
         )
     label = pair.labels[0]
     able = [str(name) for name in test if name not in pair.pixels and test[name].is_unique and set(test[name]) <= ids]

@@ -74,7 +74,7 @@ def is_sample(path: str) -> bool:
 
 
 def find_sample(look: Look) -> SampleTable | None:
-    """The sample submission, if a CSV can be one. Raises DataError where it asks for unsupported answers."""
+    """The sample submission; None without one. Raises DataError for unsupported answers, no rows or a single column."""
 
     def rank(path: str) -> tuple[bool, bool, bool, int, str]:
         name = PurePosixPath(path).name.lower()

@@ -15,7 +15,7 @@ from comp.declare.labels.placing import filled
 
 COUNTED = re.compile(r"[^a-zA-Z0-9]\d+\.\w+")
 MARKS = "-_ ."
-# Rows that are tried to find a template, paths times rows at most, and the length of the longest values.
+# To find a template: the most rows that are tried, the most paths times rows, and the length that values stay below.
 ROWS_TRIED, PATHS_TRIED, LONGEST = 20, 500_000, 100
 
 

@@ -52,8 +52,9 @@ def start(
 
     competitions: the parent of the new folder. kaggle: the competition's slug or address at Kaggle. data: a folder or
     archive on this machine with its files. datasets: data sets at Kaggle with images that the competition's own files
-    lack. Raises DeclarationError for an invalid or taken name, DataError where the files have no labels, sample
-    submission or test images, KaggleError where Kaggle can't be reached or denies access.
+    lack. Raises DeclarationError for an invalid or taken name, OverrideError for options that don't go together,
+    DataError where the files have no images or labels, or don't fit the sample submission, KaggleError where Kaggle
+    can't be reached or denies access.
     """
     if not (kaggle or data):
         raise OverrideError(
@@ -133,9 +134,9 @@ def _facts(slug: str, console: Console) -> CompetitionFacts | None:
 def _from_kaggle(
     name: str, slug: str, datasets: Sequence[KaggleDataset], here: Path, console: Console
 ) -> tuple[Look, InferredDeclaration]:
-    """Look at a part of Kaggle's list, then at all; download where that isn't enough.
+    """Look at a part of Kaggle's list, then at all of it; download everything if an archive can't be listed.
 
-    Data sets are always downloaded, as only unpacking shows where their files end up.
+    With data sets everything is downloaded, as only unpacking shows where their files end up.
     """
     kaggle = connect(say=console.say)
     facts = kaggle.competition(slug)

@@ -94,7 +94,7 @@ def parts_of(table: pd.DataFrame) -> Parts | None:
 
 
 def joined(tables: Mapping[str, pd.DataFrame]) -> Iterator[LabelTable]:
-    """Tables joined with another one, by the columns that both have and that are unique in the other."""
+    """Tables joined with another one, by the columns that both have, if no two rows of the other agree in these."""
     for path, table in tables.items():
         for other, known in tables.items():
             shared = [column for column in table if column in known]
@@ -164,7 +164,9 @@ def with_validation(best: Found, alike: Sequence[str], read: Callable[[str], Lab
 
 
 def validating(look: Look, source: LabelSource, rows: pd.DataFrame, path: str = "") -> LabelSource | None:
-    """The source for validation rows, read like the training rows, where most name images of one folder; else None.
+    """The source for validation rows, read like the training rows; None where it can't be told.
+
+    Its folder is one with images of nearly all rows, or made of the rows' columns as in the training source.
 
     path: the validation rows' table, where that is another one.
     """

@@ -1,4 +1,4 @@
-"""Choose a competition's viewpoint, by words of its title, else by whether its images have an up and a middle."""
+"""Choose a competition's viewpoint, by words about it, else by whether its images have an up and a middle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIDDLE, SURELY = 0.28, 3.0
 
 
 def viewpoint_of(words: str, *, has_up: bool = True) -> tuple[Viewpoint, str]:
-    """The viewpoint, and in words why, with the alternatives."""
+    """The viewpoint, and in words why, with the alternatives. words: slug, title and description in lower case."""
     for pattern, viewpoint, because, other in BY_WORDS:
         if found := re.search(pattern, words):
             return viewpoint, f"{because}, going by the word {found.group()!r}; {other}"
@@ -40,7 +40,7 @@ def viewpoint_of(words: str, *, has_up: bool = True) -> tuple[Viewpoint, str]:
 
 
 def have_up(images: Sequence[Path]) -> bool:
-    """Whether images may have an up: False where enough of them show no subject and their rows vary as columns do."""
+    """Whether images may have an up: False where enough were seen, without a subject and with rows like columns."""
     began, middles, ratios = monotonic(), [], []
     for path in images[:: max(1, len(images) // MOST_SEEN)][:MOST_SEEN]:
         if monotonic() - began > MOST_SECONDS:

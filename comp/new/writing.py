@@ -29,7 +29,7 @@ from comp.new.inference import InferredDeclaration
 from comp.new.recipes import WHAT_IT_DOES
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
-# Characters that look like ASCII's, or would end a docstring.
+# Characters that look like ASCII's, or have a meaning in a docstring.
 PLAIN = str.maketrans({"–": "-", "—": "-", "‘": "'", "’": "'", "“": "'", "”": "'", '"': "'", "\\": "/", "\u00a0": " "})  # noqa: RUF001
 
 WIDTH = 120

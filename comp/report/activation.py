@@ -20,7 +20,7 @@ SIDES = 3
 
 
 class ActivationMaps:
-    """The activation maps of one model. Raises ValueError where its features have no position in the image.
+    """The activation maps of one model. Raises ValueError for a class token unlike a vision transformer's.
 
     size: the size of the images to explain.
     A model that averages the last layer's activations is explained by these, or by an earlier stage's where they are

@@ -31,10 +31,10 @@ IMBALANCED = 10.0
 FEW_OF_A_CLASS = 20
 # With fewer images one split's score is a matter of luck.
 FEW_IMAGES = 2_000
-# The middle square leaves out a third of an image with this aspect ratio; advice if this share of images is longer.
+# The middle square leaves out a third of an image with the aspect ratio LONG; advice if a share of MANY are longer.
 LONG = 1.5
 MANY = 0.25
-# Distributions are called different from this distance on.
+# Distributions are called different above this distance.
 UNLIKE = 0.2
 # Metrics in which every class counts the same, however rare.
 CLASSES_ALIKE = tuple(
@@ -90,10 +90,10 @@ def advice_on_files(check: DataCheck) -> Iterator[Advice]:
         yield Advice("conflicting labels", f"{evidence}, so one of the two is wrong")
     if leaks := counts["leaks"]:
         evidence = f"{counted(leaks, 'test image has', 'test images have')} a labelled duplicate"
-        yield Advice("leaks", f"{evidence}, so a score on them says less about new images")
+        yield Advice("leaks", f"{evidence}, so the score on test images says less about new ones")
     if counts["unreadable_train"] + counts["unreadable_test"]:
         evidence = counted(counts["unreadable_train"], "labelled image")
-        yield Advice("unreadable", f"{evidence} and {counts['unreadable_test']} test images can't be read")
+        yield Advice("unreadable", f"{evidence} and {counts['unreadable_test']} of the test images can't be read")
 
 
 def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fit: Fit) -> Iterator[Advice]:
@@ -159,7 +159,7 @@ def _of_classes(counts: Array, classes: Sequence[str], metric: Metric) -> Iterat
                 "imbalance", f"{text}; in {metric.name} every class counts the same", "--set balance=oversample"
             )
         else:
-            follows = "counts images, not classes, so class shares like the test images' are best left as they are"
+            follows = "counts images, not classes, so keep the classes' shares if the test images have the same ones"
             yield Advice("imbalance", f"{text}; {metric.name} {follows}")
     rare = [name for name, count in zip(classes, counts, strict=True) if count < FEW_OF_A_CLASS]
     if rare:

@@ -30,7 +30,7 @@ RULES = {
     "too few epochs": rules.too_few_epochs,
     "too many epochs": rules.too_many_epochs,
 }
-# A validation loss this many times its previous minimum is mentioned, even if it came down again.
+# A validation loss that came down again is mentioned if it was this many times its previous minimum.
 SHAKEN = 1.5
 # Findings after which later stages aren't judged: they start from bad weights, whatever their settings.
 ENDING = (NOT_FINITE, "learning rate too high", "unfinished")
@@ -38,7 +38,7 @@ ENDING = (NOT_FINITE, "learning rate too high", "unfinished")
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem in a stage, which counts from 1: the numbers that it is based on, and the change to try."""
+    """A problem in a stage: the numbers that it is based on, and the change to try; ``stage`` counts from 1."""
 
     kind: str
     stage: int
@@ -86,7 +86,7 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
 
 
 def baseline_of(trained: Run, recipe: Recipe) -> dict[str, float] | None:
-    """The score and validation loss of a linear model on the frozen features; None where the run is one itself."""
+    """The score and validation loss of a linear model on the frozen features; None if the run is one or has none."""
     solved = recipe.stages[-1].schedule == "lbfgs"
     return None if solved else trained.known("trained").get("baseline")
 
@@ -227,7 +227,7 @@ def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:
 
 
 def rise_on_the_way(epochs: pd.DataFrame) -> str:
-    """The largest rise of validation loss in a stage that came down again, in words; empty without a large rise."""
+    """The largest rise of validation loss, if the loss came down again, in words; empty without a large rise."""
     losses, stages, cycles = (epochs[name].to_numpy() for name in ("valid_loss", "stage", "cycle"))
     lowest = epochs.groupby("stage")["valid_loss"].cummin().groupby(epochs["stage"]).shift().to_numpy(float)
     shaken = (losses > SHAKEN * lowest) & (losses > SHAKEN * losses[-1])

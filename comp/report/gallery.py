@@ -139,7 +139,7 @@ def maps_of(competition: Competition, run: Run, console: Console) -> tuple[Size,
 
 
 def reading_of(competition: Competition, run: Run) -> Reading:
-    """The reading of the run's images; a page shows their whole width, even if the model saw less."""
+    """The reading of the run's images for pages: with the run's fit and depth, but bilinear interpolation."""
     if run.without_weights:  # the other run may have no weights either
         return reading_of(competition, run.beside(run.split_of or run.members[0]))
     config = run.record("config")

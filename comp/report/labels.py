@@ -99,5 +99,5 @@ def _pairs(outcomes: Outcomes, likelier: npt.NDArray[np.bool_]) -> list[tuple[st
     names = outcomes.classes
     if outcomes.tags:
         named = [(names[tag], outcomes.truth[row, tag]) for row, tag in zip(rows, found, strict=True)]
-        return [(name, "given, but unlikely" if has else "lacking, but likely") for name, has in named]
+        return [(name, "given, but unlikely" if has else "missing, but likely") for name, has in named]
     return [(names[outcomes.targets[row]], names[other]) for row, other in zip(rows, found, strict=True)]

@@ -30,7 +30,7 @@ from comp.data.reading import in_rgb
 from comp.files import write_text
 from comp.runs.history import time_in_words
 
-# A picture's longer side in pixels, about twice its size on a page, for screens with two pixels per CSS pixel.
+# A picture's longer side in pixels, about twice its size on a small screen with two pixels per CSS pixel.
 SIDE = 176
 # The opacity of the hottest spot of a map.
 OPAQUE = 0.72

@@ -34,7 +34,7 @@ RISE = 0.1
 UNTRAINED = 0.75
 # In a stage that starts untrained, a training that works lowers its loss by more than this share.
 CREPT = 0.2
-# Learning slows down; where the end of a stage still gains this share of what its first half did, it has hardly begun.
+# Learning slows down; where a stage's second half still gains this share of what its first did, it has hardly begun.
 STEADY = 1 / 3
 # A loss began at the median of this many first steps.
 START = 3
@@ -149,7 +149,7 @@ def not_finite(record: Record) -> Said | None:
 
 
 def too_high(record: Record) -> Said | None:
-    """The loss exploded; in a later stage it may rise for a while if it ends no higher than it began."""
+    """The loss exploded; in a later stage it may rise for a while if it ends lower than it began."""
     if not len(record.losses) or record.stage.schedule == "lbfgs":  # which has no rate
         return None
     start = max(float(record.losses[0]), *record.before, 0.0)

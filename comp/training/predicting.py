@@ -193,7 +193,7 @@ def _write_test_predictions(
     probabilities, ids = with_prior(tables, of_answers, shares), tables.answers.test["id"].to_list()
     if unread := len(ids) - len(of_answers):
         what = "test images can't" if answers is None else "answers have no test image that can"
-        console.say(f"{unread} {what} be read and are given what the training images have on average")
+        console.say(f"{unread} {what} be read and get the average of the training labels")
     made = postprocessed(competition, ids, classes, probabilities)
     keep_predictions(run, "test", ids, classes, made, probabilities)
     submission = build_submission(competition, classes, tables.sample_submission, ids, postprocessing(made))

@@ -98,9 +98,7 @@ def test_images_that_can_t_be_read_are_left_out_of_training_and_kept_in_the_test
     of_train, of_test = tables.notes
     assert of_train.startswith("5 of 36 training images can't be read and are left out: 'train/t00.png' (empty), ")
     assert of_train.endswith("(truncated), …")
-    assert of_test.startswith(
-        "2 of 12 test images can't be read and are given what the training images have on average"
-    )
+    assert of_test.startswith("2 of 12 test images can't be read and get the average of the training labels")
     # Unreadable test images are predicted by the classes' shares.
     filled = with_prior(tables, np.full((10, 3), [0.5, 0.25, 0.25]), np.array([3, 1, 4]) / 8)
     assert filled[~tables.readable].tolist() == [[3 / 8, 1 / 8, 4 / 8]] * 2
@@ -315,7 +313,7 @@ def test_a_training_records_what_it_left_out_and_submits_every_row(data, command
     assert not {"t00", "t04"} & set(parts)
     assert parts["t11"] == parts["t14"]
 
-    said = "2 test images can't be read and are given what the training images have on average"
+    said = "2 test images can't be read and get the average of the training labels"
     assert said in command("predict", run.name).out
     assert said in run.log.read_text()
     assert list(pd.read_csv(run.submission)["id"]) == [f"q{number:02}" for number in range(12)]

@@ -50,7 +50,7 @@ def test_columns_with_nearly_the_name_of_what_is_asked_are_named():
 
 
 def test_a_table_of_several_rows_an_image_says_so():
-    with pytest.raises(DataError, match=r"train\.csv has several rows for an image .* 'image', .* 'target'"):
+    with pytest.raises(DataError, match=r"train\.csv has several rows for an image .* 'image' .* 'target'"):
         inferred(
             train="row,image,name,target: {n}:{name},train/{n}.png,{name},{n}.5",
             test="row,image,name: {n}:{name},test/{n}.png,{name}",

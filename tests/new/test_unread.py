@@ -62,7 +62,7 @@ def test_a_column_that_groups_or_joins_is_read_and_one_called_like_an_argument_i
 
 def test_files_that_hold_many_images_and_can_t_be_read_are_named():
     (said,) = doubts(inferred("train/{n}.png test/{n}.png more.hdf5", **BINARY), "files")
-    assert "more.hdf5 can't be read; if they hold images that are needed, let `prepare`" in said
+    assert "more.hdf5 can't be read; let `prepare` write out any images" in said
 
 
 def test_dicom_files_that_no_column_groups_may_be_of_one_patient():
