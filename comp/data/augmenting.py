@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from comp.data.reading import Pixels, Reading, centre, with_margin
-from comp.declare.brought import ADDRESS, called
+from comp.declare.custom import ADDRESS, called
 from comp.declare.reading import Size, sides
 from comp.declare.recipe import TTA, Recipe
 from comp.declare.viewpoint import View, Viewpoint

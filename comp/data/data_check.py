@@ -28,8 +28,8 @@ from comp.data.findings import OF_DUPLICATES, DataCheck, lines_for_training, lin
 from comp.data.reading import Depth
 from comp.data.tables import Tables, read_tables
 from comp.data.targets import class_counts
-from comp.declare.brought import brought_by
 from comp.declare.competition import Competition
+from comp.declare.custom import custom_parts
 from comp.declare.labels.files import IMAGE_SUFFIXES, walked
 from comp.errors import DataError, counted, first_few
 from comp.files import digest_of
@@ -153,7 +153,7 @@ def check_images(
     kept, root = facts_file(competition, workspace), workspace.data(competition.name)
     both = [tables.train.assign(part="train"), tables.test.assign(part="test", label="")]
     images = pd.concat(both, ignore_index=True)
-    beside = _beside(images["path"], root) if brought_by(competition.read) else ""
+    beside = _beside(images["path"], root) if custom_parts(competition.read) else ""
     with console.bar("checking images", len(images), "images") as bar:
         found = read_facts(images["path"].tolist(), root, kept, bar.advance, console.say, competition.read, beside)
     facts = found.frame()

@@ -29,7 +29,7 @@ from comp.data.readers import (
     versions_of,
 )
 from comp.data.reading import Depth, as_bytes, channels_in, in_threads, range_of
-from comp.declare.brought import key_of, short_name
+from comp.declare.custom import key_of, short_name
 from comp.declare.reading import Channels, Read
 from comp.errors import DeclarationError
 from comp.files import source_digest

@@ -22,8 +22,8 @@ from PIL import Image
 from comp.data.reading import in_threads
 from comp.data.splitting import draw_hidden
 from comp.data.targets import targets_of
-from comp.declare.brought import key_of
 from comp.declare.competition import Competition
+from comp.declare.custom import key_of
 from comp.declare.forms import Numbers, ProbabilityPerClass
 from comp.declare.labels.csv import records_in
 from comp.declare.labels.table import LabelSource, answers_of, classes_of

@@ -28,7 +28,7 @@ from comp.data.readers import (
     turned_upright,
     versions_of,
 )
-from comp.declare.brought import key_of
+from comp.declare.custom import key_of
 from comp.declare.reading import Channels, Fit, Read, Size, sides
 from comp.errors import DataError, DeclarationError
 

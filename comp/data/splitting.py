@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from comp.data.duplicates import joined
 from comp.data.targets import class_counts
-from comp.declare.brought import called, short_name
+from comp.declare.custom import called, short_name
 from comp.errors import DataError, DeclarationError
 
 Rows = npt.NDArray[np.int64]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comp.declare.brought import short_name
+from comp.declare.custom import short_name
 from comp.declare.metrics import TARGETS, Target
 from comp.declare.recipe import LOSSES, Recipe
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from comp.declare.brought import called
 from comp.declare.checks import Declared
+from comp.declare.custom import called
 from comp.errors import DeclarationError
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise, takewhile
 from typing import Annotated, Any, Literal
 
-from comp.declare.brought import short_name
 from comp.declare.checks import Declared, above, between, matching, one_of
+from comp.declare.custom import short_name
 from comp.declare.metrics import Target
 from comp.declare.reading import Size, sides, size_in_words
 

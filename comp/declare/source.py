@@ -21,9 +21,9 @@ INSTALLED = {"site-packages", "dist-packages"}
 OF_WORKSPACE = ("cache", "data", "rehearsals", "runs")
 
 
-def source_of(brought: Callable[..., Any]) -> str:
+def source_of(part: Callable[..., Any]) -> str:
     """A digest of the files of a custom function or class, see `source_at`."""
-    function = brought.func if isinstance(brought, partial) else brought
+    function = part.func if isinstance(part, partial) else part
     if not hasattr(function, "__qualname__"):
         function = type(function)
     try:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from comp.console import Console
-from comp.declare.brought import key_of
 from comp.declare.competition import Competition
+from comp.declare.custom import key_of
 from comp.errors import KaggleError, RunError, counted
 from comp.files import alone
 from comp.kaggle import failures

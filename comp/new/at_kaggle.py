@@ -72,12 +72,12 @@ def look_at_kaggle(
         for file in (file for file in seen if tells(file.path)):
             if LARGE_TABLE < file.size <= LARGEST_TABLE:
                 say(f"downloading {file.path} ({file.size >> 20:,} MB) to look at it")
-            told.add(file.path, file.size, partial(_brought, kaggle, slug, file, Path(place)))
+            told.add(file.path, file.size, partial(_downloaded, kaggle, slug, file, Path(place)))
             tick()
         images = [file for file in seen if is_image(file.path)]
         # Ordinary images first: the others can't be opened here.
         image = min(images, key=lambda file: PurePosixPath(file.path).suffix.lower() in READ_BY, default=None)
-        pixels = None if image is None else pixels_of(_brought(kaggle, slug, image, Path(place)))
+        pixels = None if image is None else pixels_of(_downloaded(kaggle, slug, image, Path(place)))
     return Look(paths, folders=folders, whole=complete, pixels=pixels, **vars(told), **asdict(facts))
 
 
@@ -145,17 +145,17 @@ def lifted(paths: Sequence[str]) -> list[str]:
     return whole
 
 
-def _brought(kaggle: Kaggle, slug: str, file: _Seen, place: Path) -> Path:
+def _downloaded(kaggle: Kaggle, slug: str, file: _Seen, place: Path) -> Path:
     """Download the file."""
     folder = Path(tempfile.mkdtemp(dir=place))
     if file.archive is not None:
         with _remote_zip(kaggle, file.archive) as archive:
             return Path(archive.extract(file.name, folder))
-    brought = kaggle.download_file(slug, file.name, folder).path
-    if not zipfile.is_zipfile(brought):
-        return brought
+    downloaded = kaggle.download_file(slug, file.name, folder).path
+    if not zipfile.is_zipfile(downloaded):
+        return downloaded
     # Kaggle zips large files on the way.
-    with zipfile.ZipFile(brought) as archive:
+    with zipfile.ZipFile(downloaded) as archive:
         return Path(archive.extract(archive.namelist()[0], folder / "unpacked"))
 
 

@@ -187,15 +187,15 @@ class Told:
     annotations: dict[str, Annotated] = field(default_factory=dict)
     aside: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, size: int, brought: Callable[[], Path], *, here: bool = False) -> None:
-        """Read a file. size: in bytes. brought: returns its path, after a download if needed. here: it is local."""
+    def add(self, name: str, size: int, fetched: Callable[[], Path], *, here: bool = False) -> None:
+        """Read a file. size: in bytes. fetched: returns its path, after a download if needed. here: it is local."""
         too_large = f"has {size >> 20:,} MB, too many to be looked at" if size > LARGEST_TABLE else ""
         is_json = name.lower().endswith(".json")
         # A local JSON list may be of any size: only its first records are read.
         if too_large and not (is_json and here):
             self.aside[name] = too_large
             return
-        path = brought()
+        path = fetched()
         try:
             if not is_json:
                 self.tables[name] = read_table(path)

@@ -13,8 +13,8 @@ import pandas as pd
 
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
-from comp.declare.brought import short_name
 from comp.declare.competition import Competition
+from comp.declare.custom import short_name
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.report import figures
 from comp.report.diagnosis import as_it_went, baseline_of, diagnosis_of

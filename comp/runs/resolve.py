@@ -13,9 +13,9 @@ from statistics import geometric_mean
 from textwrap import shorten
 from typing import Any
 
-from comp.declare.brought import NoLongerDeclared, recorded, with_parts
 from comp.declare.columns import Columns
 from comp.declare.competition import Competition
+from comp.declare.custom import NoLongerDeclared, recorded, with_parts
 from comp.declare.losses import misfit
 from comp.declare.metrics import METRICS
 from comp.declare.overrides import apply_overrides

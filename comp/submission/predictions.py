@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from comp.declare.brought import called, short_name
 from comp.declare.competition import Competition
+from comp.declare.custom import called, short_name
 from comp.declare.metrics import Target
 from comp.errors import DataError, DeclarationError, RunError
 from comp.files import replacing

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from comp.declare.brought import key_of
 from comp.declare.competition import Competition
+from comp.declare.custom import key_of
 from comp.declare.forms import TagNames
 from comp.declare.metrics import Metric
 from comp.errors import DeclarationError

@@ -11,8 +11,8 @@ from typing import Any
 
 from comp.data.readers import DECODERS, versions_of
 from comp.data.tables import Tables
-from comp.declare.brought import recorded
 from comp.declare.columns import in_table
+from comp.declare.custom import recorded
 from comp.files import source_digest
 from comp.training.prepared import Prepared
 

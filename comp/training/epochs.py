@@ -1,20 +1,27 @@
-"""A learner's inputs and reports, epoch by epoch, and their lines on the terminal."""
+"""A stage epoch by epoch: inputs, reports and their lines on the terminal, and whether the stage made things worse."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from comp.console import Console
-from comp.declare.brought import short_name
+from comp.declare.custom import short_name
+from comp.declare.metrics import Metric
 from comp.declare.recipe import Stage
 from comp.errors import counted
 
 # Images or features, then their columns where the competition has any, and targets last.
 Batch = tuple[Tensor, ...]
+
+# The validation loss and score of some weights; None where no image validates.
+Reached = tuple[float, float] | None
+
+# A stage that raises the validation loss by more than this share, and has no better score, is undone.
+WORSE = 0.2
 
 EPOCH = "{:>6}  {:>10}  {:>10}  {:>10}  {:>8}  {:>9}"
 
@@ -94,3 +101,23 @@ def say_epoch(console: Console, epoch: Epoch, score: float | None) -> None:
     """Print a row of the epochs' table; validation loss and score are empty where no image validates."""
     losses = ("" if value is None else f"{value:.5f}" for value in (epoch.train_loss, epoch.valid_loss, score))
     console.detail(EPOCH.format(epoch.number + 1, *losses, f"{epoch.seconds:.1f}", f"{epoch.images_per_second:.0f}"))
+
+
+class Finite(NamedTuple):
+    """The last weights with finite losses: after ``cycles`` cycles of the current stage; 0 is before it."""
+
+    weights: dict[str, Tensor]
+    cycles: int
+    reached: Reached = None
+
+
+def made_worse(metric: Metric, before: Reached, after: Reached) -> str:
+    """What became far worse, in words; empty where nothing did, or where that isn't known."""
+    if before is None or after is None:
+        return ""
+    (loss_before, score_before), (loss, score) = before, after
+    better = score > score_before if metric.higher_is_better else score < score_before
+    # A custom loss may be negative.
+    if loss - loss_before <= WORSE * abs(loss_before) or better:
+        return ""
+    return f"the validation loss rose from {loss_before:.4g} to {loss:.4g}, and {metric.name} is no better"

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from comp.declare.brought import called, short_name
 from comp.declare.checks import above, fits
+from comp.declare.custom import called, short_name
 from comp.declare.recipe import Stage
 from comp.errors import DeclarationError, RunError
 from comp.training.epochs import Epochs

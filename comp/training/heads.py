@@ -9,7 +9,7 @@ import torch
 from timm.layers import SelectAdaptivePool2d  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
-from comp.declare.brought import called
+from comp.declare.custom import called
 from comp.declare.recipe import Head
 from comp.errors import BackboneError, DeclarationError
 

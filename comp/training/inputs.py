@@ -22,7 +22,7 @@ from comp.data.image_cache import ImageCache, cached_images
 from comp.data.loading import SHARED_MEMORY, ImageDataset, ImageEpochs, in_views, readers_within
 from comp.data.readers import versions_of
 from comp.data.reading import RGB, Depth, Paths, Reading
-from comp.declare.brought import key_of
+from comp.declare.custom import key_of
 from comp.declare.reading import Channels, Read, Size, sides, size_in_words
 from comp.declare.recipe import TTA, Stage
 from comp.declare.viewpoint import View, Viewpoint

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.optim import Optimizer
 
-from comp.declare.brought import short_name
+from comp.declare.custom import short_name
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DeclarationError, DivergedError

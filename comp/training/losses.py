@@ -15,7 +15,7 @@ from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 from torchvision.transforms.v2 import CutMix, MixUp
 
-from comp.declare.brought import called, short_name
+from comp.declare.custom import called, short_name
 from comp.errors import DeclarationError
 
 MOST_WEIGHT = 100.0

@@ -11,7 +11,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from comp.declare.brought import called
+from comp.declare.custom import called
 from comp.declare.recipe import LAYER_GROUPS, Recipe
 from comp.errors import DeclarationError
 from comp.training.backbone import Classifier, layer_groups

@@ -15,7 +15,7 @@ import numpy as np
 
 from comp.console import Console
 from comp.data.tables import first_rows
-from comp.declare.brought import recorded
+from comp.declare.custom import recorded
 from comp.declare.metrics import outputs_in_words
 from comp.errors import CompError, RunError, counted
 from comp.files import sweep

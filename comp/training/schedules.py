@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from comp.declare.brought import called, short_name
 from comp.declare.checks import fits
+from comp.declare.custom import called, short_name
 from comp.declare.recipe import LAYER_GROUPS, Amount, Recipe, Stage
 from comp.errors import DeclarationError
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 
-from comp.declare.brought import called
+from comp.declare.custom import called
 from comp.errors import DeclarationError, OverrideError
 from comp.runs import Run
 from comp.runs.resolve import flat

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from comp.console import Console
-from comp.declare.brought import recorded
+from comp.declare.custom import recorded
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import DivergedError, RunError, first_line
@@ -26,8 +26,7 @@ from comp.runs.resolve import stage_of
 from comp.submission.scoring import score_logits
 from comp.training.backbone import Classifier, set_size
 from comp.training.curves import show_range_test
-from comp.training.epochs import Epoch, Epochs, Step, Validation, say_epoch, say_stage
-from comp.training.going_back import Finite, Reached, made_worse
+from comp.training.epochs import Epoch, Epochs, Finite, Reached, Step, Validation, made_worse, say_epoch, say_stage
 from comp.training.launching import from_main
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared

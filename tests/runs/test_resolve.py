@@ -4,8 +4,8 @@ import pytest
 
 from comp import Stage
 from comp.console import Console
-from comp.declare.brought import recorded
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.custom import recorded
 from comp.runs.resolve import Choices, resolve
 from comp.tools.ensembles import join
 

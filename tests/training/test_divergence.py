@@ -14,7 +14,7 @@ from comp.declare.metrics import METRICS
 from comp.declare.recipe import Stage
 from comp.errors import RunError
 from comp.runs import list_runs
-from comp.training.going_back import made_worse
+from comp.training.epochs import made_worse
 from comp.training.resuming import under_way
 from tests.training.conftest import HEAD
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from comp.declare.brought import called
 from comp.declare.checks import Declared
+from comp.declare.custom import called
 from comp.declare.labels.csv import as_shares
 from comp.declare.labels.table import table
 from comp.declare.metrics import Target

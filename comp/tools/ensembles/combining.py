@@ -16,8 +16,8 @@ import pandas as pd
 from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.data.tables import Tables
-from comp.declare.brought import recorded
 from comp.declare.competition import Competition
+from comp.declare.custom import recorded
 from comp.declare.recipe import Ensemble
 from comp.errors import RunError, counted
 from comp.runs import Goal, Run, Workspace, create_run, list_runs

@@ -186,10 +186,10 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, cons
             raise KaggleError(f"The notebook {handle} made no complete run {final!r}; its files are in {archive}.")
         for run in made:
             config = run.record("config")
-            brought = {**config, "command": _command(), "notebook": handle}
+            taken = {**config, "command": _command(), "notebook": handle}
             if config.get("recipe", {}).get("backbone", "").startswith(LOCAL):
-                brought["recipe"] = {**config["recipe"], "backbone": backbone}
-            run.write_record("config", _renamed(brought, names))
+                taken["recipe"] = {**config["recipe"], "backbone": backbone}
+            run.write_record("config", _renamed(taken, names))
             if run.has("scores"):
                 run.write_record("scores", _renamed(run.record("scores"), names))
             number = run.folder.name.rpartition("-")

@@ -19,24 +19,22 @@ from comp.errors import CompError, DeclarationError, RunError
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
-def name_of(brought: Callable[..., Any]) -> str:
+def name_of(part: Callable[..., Any]) -> str:
     """Module and qualified name, ``competitions.shades.competition:focal``.
 
     A digest of their code tells lambdas and local functions apart; a partial function and an object are named with
     their arguments or `repr`.
     """
-    if isinstance(brought, partial):
-        named = [repr(value) for value in brought.args] + [
-            f"{key}={value!r}" for key, value in brought.keywords.items()
-        ]
-        return ADDRESS.sub("", f"{name_of(brought.func)}({', '.join(named)})")
-    if not hasattr(brought, "__qualname__"):
-        return f"{name_of(type(brought))} {ADDRESS.sub('', repr(brought))}"
-    name = f"{brought.__module__}:{brought.__qualname__}"
+    if isinstance(part, partial):
+        named = [repr(value) for value in part.args] + [f"{key}={value!r}" for key, value in part.keywords.items()]
+        return ADDRESS.sub("", f"{name_of(part.func)}({', '.join(named)})")
+    if not hasattr(part, "__qualname__"):
+        return f"{name_of(type(part))} {ADDRESS.sub('', repr(part))}"
+    name = f"{part.__module__}:{part.__qualname__}"
     if "<" not in name:
         return name
-    closure = [repr(cell.cell_contents) for cell in getattr(brought, "__closure__", None) or ()]
-    written = ADDRESS.sub("", repr((closure, getattr(brought, "__defaults__", None), _does(brought))))
+    closure = [repr(cell.cell_contents) for cell in getattr(part, "__closure__", None) or ()]
+    written = ADDRESS.sub("", repr((closure, getattr(part, "__defaults__", None), _does(part))))
     return f"{name} {hashlib.blake2b(written.encode(), digest_size=4).hexdigest()}"
 
 
@@ -45,28 +43,26 @@ def short_name(part: object) -> str:
     return part if isinstance(part, str) else str(getattr(part, "__name__", type(part).__name__))
 
 
-def called(field: str, brought: Callable[..., Any], *arguments: Any) -> Any:
+def called(field: str, part: Callable[..., Any], *arguments: Any) -> Any:
     """Return what a custom function returns; what it raises becomes a DeclarationError that names its field."""
     try:
-        return brought(*arguments)
+        return part(*arguments)
     except CompError:
         raise
     except Exception as error:  # custom code may raise anything
         reason = str(error).rstrip(".") or "without a message"
-        own = getattr(getattr(brought, "__code__", None), "co_filename", None)
+        own = getattr(getattr(part, "__code__", None), "co_filename", None)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == own]
         where = f" in line {lines[-1]} of {Path(str(own)).name}" if lines else ""
-        raise DeclarationError(
-            f"{field} {short_name(brought)} raises {type(error).__name__}{where}: {reason}."
-        ) from error
+        raise DeclarationError(f"{field} {short_name(part)} raises {type(error).__name__}{where}: {reason}.") from error
 
 
 def key_of(declared: Any) -> list[Any]:
     """The key of caches made from a declaration: its record, and the sources of its custom functions and classes."""
-    return [recorded(declared), [source_of(part) for part in brought_by(declared)]]
+    return [recorded(declared), [source_of(part) for part in custom_parts(declared)]]
 
 
-def brought_by(declared: Any) -> list[Any]:
+def custom_parts(declared: Any) -> list[Any]:
     """The functions and classes in a declaration."""
     return [part for part in _parts(declared) if callable(part)]
 
@@ -130,11 +126,11 @@ def _names(record: Any) -> bool:
     return isinstance(record, Mapping) and ("function" in record or any(map(_names, record.values())))
 
 
-def _does(brought: Any) -> tuple[str, list[Any]]:
+def _does(part: Any) -> tuple[str, list[Any]]:
     """A function's source lines, and the columns of its code: a line may have several lambdas."""
-    positions = brought.__code__.co_positions() if hasattr(brought, "__code__") else ()
+    positions = part.__code__.co_positions() if hasattr(part, "__code__") else ()
     columns = [start for _, _, start, _ in positions]
     try:
-        return inspect.getsource(brought), columns
+        return inspect.getsource(part), columns
     except (TypeError, OSError):
         return "", columns

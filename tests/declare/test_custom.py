@@ -2,8 +2,8 @@ from functools import partial
 
 import pytest
 
-from comp.declare.brought import name_of, recorded, short_name, with_parts
 from comp.declare.competition import load_competition
+from comp.declare.custom import name_of, recorded, short_name, with_parts
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
 
