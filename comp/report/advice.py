@@ -103,7 +103,8 @@ def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fi
     sides = train[["width", "height"]]
     shorter = float(sides.min(axis=1).median())
     smaller, larger = _rounded(shorter), _rounded(min(1.5 * size, shorter))
-    if shorter < ENLARGED * size and smaller != size:
+    enlarged = shorter < ENLARGED * size and smaller != size
+    if enlarged:
         yield Advice(
             "small images",
             f"half of the images are at most {shorter:.0f} px wide or high, and the last stage enlarges them to "
@@ -117,6 +118,8 @@ def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fi
             f"{size} px; where small details count, compare",
             f"--set stages.{last}.size={larger}",
         )
+    if enlarged and pretrained_at and pretrained_at > size:  # the size is a compromise already
+        pretrained_at = None
     if pretrained_at and recipe.pretrained and max(size / pretrained_at, pretrained_at / size) >= UNLIKE_PRETRAINING:
         yield Advice(
             "unlike the pretraining",

@@ -30,6 +30,8 @@ RULES = {
     "too few epochs": rules.too_few_epochs,
     "too many epochs": rules.too_many_epochs,
 }
+# Of a stage that was undone nothing else matters.
+UNDONE = {NOT_FINITE: rules.not_finite, "undone": rules.undone}
 # A validation loss that came down again is mentioned if it was this many times its previous minimum.
 SHAKEN = 1.5
 # Findings after which later stages aren't judged: they start from bad weights, whatever their settings.
@@ -165,8 +167,8 @@ def diagnose(
     """
     findings = []
     for record in _records(epochs, steps, recipe, higher_is_better, guessing, lost):
-        of_lost = {"undone": rules.undone} if record.number in lost else {}
-        said = ((kind, rule(record)) for kind, rule in {**RULES, **of_lost}.items())
+        own_rules = UNDONE if record.number in lost else RULES
+        said = ((kind, rule(record)) for kind, rule in own_rules.items())
         found = next((Finding(kind, record.number, *why) for kind, why in said if why), None)
         if found:
             findings.append(found)

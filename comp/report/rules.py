@@ -215,13 +215,17 @@ def no_better_than_guessing(record: Record) -> Said | None:
     if not ended >= NO_BETTER * record.guessing:
         return None
     evidence = f"validation loss ended at {ended:.3g}; guessing the same for every image has {record.guessing:.3g}"
-    learned, steps = train < UNTRAINED * record.guessing, counted(record.taken, "step")
+    learned = train < UNTRAINED * record.guessing
     if learned:
         evidence += f", and train loss came down to {train:.3g}"
+    if record.stage.schedule == "lbfgs":  # neither steps nor a rate make an optimum better
+        why = "what it learns doesn't generalise" if learned else "frozen features don't tell the classes apart"
+        return f"{evidence}; {why}", "--folds 5, which validates on every image, or a stage that trains the backbone"
     lags = learned and not record.recipe.freeze_batch_norm
     if record.taken < FEW_STEPS:
         follow = "batch norm's running statistics, which validation uses, to follow the weights"
-        return f"{evidence}; {steps} are too few {f'for {follow}' if lags else 'to learn from'}", record.longer
+        steps = counted(record.taken, "step is", "steps are")
+        return f"{evidence}; {steps} too few {f'for {follow}' if lags else 'to learn from'}", record.longer
     if learned and (not lags or ended < EXPLODED * record.guessing):
         return f"{evidence}; what it learns doesn't generalise to new images", record.rate_times(0.1)
     if learned:
@@ -249,7 +253,7 @@ def head_not_converged(record: Record) -> Said | None:
 
 
 def undone(record: Record) -> Said:
-    """The training went back to the weights from before the stage, and no other rule says why."""
+    """The training went back to the weights from before the stage."""
     ended = float(record.column("valid_loss")[-1])
     evidence = (
         f"validation loss rose from {record.before[-1]:.3g} to {ended:.3g}, and the score was no better, so the "

@@ -354,6 +354,20 @@ def test_a_head_that_is_solved_has_no_rate_that_is_too_high():
     assert not [one for one in diagnose(epochs, steps, solved) if one.kind == "learning rate too high"]
 
 
+def test_a_head_that_is_solved_and_no_better_than_guessing_is_not_to_train_longer():
+    epochs, steps, recipe = recorded("healthy_one_cycle")
+    ended = epochs["valid_loss"].iloc[-1]
+    solved = in_stage(recipe, **SOLVED)
+    (finding,) = (one for one in diagnose(epochs, steps, solved, guessing=ended) if one.kind == GUESSING)
+    assert "step" not in finding.evidence
+    assert finding.change.startswith("--folds 5")
+
+
+def test_nothing_else_is_said_of_a_stage_that_was_undone():
+    epochs, steps, recipe = recorded("rate_too_high_later")
+    assert [one.kind for one in diagnose(epochs, steps, recipe, lost={2: 0})] == ["undone"]
+
+
 @pytest.mark.parametrize("later", [0, 1])
 def test_a_stage_that_was_undone_is_a_finding_and_what_follows_is_judged_by_the_weights_from_before(run_of, later):
     run = run_of("healthy_head_first")

@@ -105,6 +105,7 @@ UNALIKE = "unlike test images"
     ("given", "kind", "change", "evidence"),
     [
         ({"frame": images((64, 80))}, "small images", "--set stages.1.size=64", "64 px"),
+        ({"frame": images((64, 80)), "pretrained_at": 448}, "small images", "--set stages.1.size=64", "64 px"),
         ({"frame": images((600, 500))}, "large images", "--set stages.1.size=320", "500 px"),
         ({"frame": images((460, 455))}, "large images", "--set stages.1.size=320", "455 px"),
         ({"pretrained_at": 448}, "unlike the pretraining", "--set stages.1.size=448", "things look smaller"),
