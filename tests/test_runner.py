@@ -201,7 +201,7 @@ def test_a_head_on_cached_features_predicts_from_the_cache_but_not_an_image_that
     shades.image("test/q99.png", "red")
     with serving(shades):
         run = runner.run(shades.competition, Choices(), workspace, Console())
-    assert "1 test images are not in the sample submission and are left out" in capsys.readouterr().out
+    assert "as the sample submission lacks them: 1 test image" in capsys.readouterr().out
     assert "q99" not in run.submission.read_text()
     assert "q99" not in predictions(run, "test").index
     cached, before = sorted((workspace.cache / "features").iterdir()), run.submission.read_bytes()

@@ -21,7 +21,7 @@ from comp.declare.metrics import METRICS
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Ensemble, Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
-from comp.errors import DeclarationError, OverrideError, RunError
+from comp.errors import DeclarationError, OverrideError, RunError, counted
 from comp.runs import Run, Workspace, find_run
 from comp.runs.pretraining import in_pixels
 
@@ -64,7 +64,7 @@ class Choices:
             wanted = f"from 1 to {self.folds}" if self.folds else "given together with --folds"
             raise OverrideError(f"--fold is {self.fold}, but it should be {wanted}.")
         if self.all_data and self.folds is not None:
-            raise OverrideError("--all-data lets no row validate, and --folds every row; give one of the two.")
+            raise OverrideError("--all-data trains on every image and --folds validates each; give only one.")
         if self.like is not None and (self.backbone is not None or self.backbones):
             raise OverrideError("--like uses learning rates found for the run's backbone; leave --backbone out.")
         if self.like is not None:
@@ -228,8 +228,14 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
 
 
 def stand_in(competition: Competition, choices: Choices) -> list[str]:
-    """A line where the recipe's variant for machines without a GPU is used."""
-    if choices.like is not None or has_gpu() or recipe_named(competition, choices.recipe).on_cpu is None:
+    """A line where the recipe's variant for machines without a GPU is used, or where stages of a run are left out."""
+    if (like := choices.like) is not None:
+        first = like.beside(like.members[0]) if like.members else like
+        _, recipe = as_trained(competition, like)
+        if not (left := len(first.record("config")["recipe"]["stages"]) - len(recipe.stages)):
+            return []
+        return [f"{counted(left, 'stage')} of {like.name} left out, because it was undone or not needed there"]
+    if has_gpu() or recipe_named(competition, choices.recipe).on_cpu is None:
         return []
     return [f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"]
 

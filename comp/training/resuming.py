@@ -212,7 +212,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
         )
     yield from tables.notes
     if tables.not_asked_for:
-        yield f"{tables.not_asked_for} test images are not in the sample submission and are left out"
+        yield f"left out, as the sample submission lacks them: {counted(tables.not_asked_for, 'test image')}"
 
 
 def _never_shown(prepared: Prepared) -> Iterator[str]:
