@@ -125,7 +125,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         *([Finding("groups", f"images of one {group!r} are kept on one side of a split")] if group else []),
         *([Finding("groups", PATIENTS, sure=False)] if read == "dicom" and not group else []),
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
-        Finding("test", asked.seen.replace("{name}", name), asked.sure),
+        Finding("test", asked.seen, asked.sure),
         Finding("submission", f"{form_seen}{_instead_of(look, sample)}", sure),
         metric_finding,
         Finding("augment", because, sure=False),
@@ -278,7 +278,7 @@ def _metric(labels: Found, form: SubmissionForm, look: Look) -> tuple[str, Findi
         return fitting.name, Finding("metric", text, sure=not alike)
     guess = _guessed_metric(labels, form, look)
     said = f"; Kaggle says {look.metric!r}" if look.metric else ""
-    return guess, Finding("metric", f"{guess} would fit what is submitted{said}", sure=False)
+    return guess, Finding("metric", f"{guess}, which fits what is submitted{said}", sure=False)
 
 
 def _guessed_metric(labels: Found, form: SubmissionForm, look: Look) -> str:

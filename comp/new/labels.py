@@ -285,8 +285,8 @@ def _from_table(
     joined = f", joined with {table.join}," if table.join else ""
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
-        some = f"{lacking.sum()} of {len(rows)} rows of {path}"
-        doubts.append(f"{some} have no label or no image, the first {called[lacking].iloc[0]!r}, and are left out")
+        some = f"{lacking.sum()} of {len(rows)} rows of {path}, the first {called[lacking].iloc[0]!r}"
+        doubts.append(f"left out, without a label or an image: {some}")
     if asked.key is not None and answer is None and len(asked.images) > asked.answered and "*" not in named.suffix:
         doubts.append(f"an answer in {asked.key!r} combines several images, but each image validates by itself")
     if table.parts is not None:

@@ -129,8 +129,8 @@ def _incomplete(found: Asked, sample: SampleTable) -> Asked:
     if not isinstance(found.source, TestImages) or not found.missing or found.answered < MOST * len(sample.ids):
         return found
     first = next(one for one in sample.ids if one in found.missing)
-    some = f"{len(found.missing)} of {len(sample.ids)} ids have no image, the first {first!r}"
-    seen = f"{found.seen}; {some}, and get the average of the training labels"
+    some = f"no image for {len(found.missing)} of {len(sample.ids)} ids, the first {first!r}"
+    seen = f"{found.seen}; {some}: the average of the training labels is submitted"
     return replace(found, source=replace(found.source, incomplete=True), seen=seen, sure=False)
 
 

@@ -42,7 +42,7 @@ def own_images(look: Look) -> tuple[HideShare | AskForAll, Found, Asked, SampleT
     kept += [f"one {source.image!r}"] if "*" in getattr(source, "suffix", "") else []
     whole = f", those of {' and those of '.join(kept)} together" if kept else ""
     hidden = f"{hiding.share:.0%} of the labelled images are hidden{whole}"
-    seen = f"there are no test images, so {hidden}, and graded by: make {{name}}-submit"
+    seen = f"there are no test images, so {hidden}, and graded when they are submitted"
     asked = Asked(HiddenImages(labelled), frozenset(), None, False, seen, sure=False)
     return hiding, replace(labels, source=KnownLabels(labelled)), asked, sample
 

@@ -27,7 +27,7 @@ from comp.new.at_kaggle import OpaqueError, look_at_kaggle
 from comp.new.inference import Finding, InferredDeclaration, infer
 from comp.new.look import Look, look_at_folder
 from comp.new.matching import NoImagesError, kinds_of
-from comp.new.writing import write
+from comp.new.writing import commands_of, write
 from comp.runs import Workspace
 
 # The Makefile's own targets, which a competition of the same name would hide.
@@ -91,7 +91,8 @@ def start(
         console.say(f"{mark} {finding.about:<11} {finding.text}")
     if not all(finding.sure for finding in inferred.findings):
         console.say(f"each ? marks a guess; confirm or change it in {written.name}")
-    console.say(f"next: {f'comp explore {name}, then ' if fits else 'mend what check found, then '}make {name}")
+    explore, run, _ = commands_of(name, competitions)
+    console.say(f"next: {explore if fits else 'mend what check found'}, then {run}")
     return written
 
 
@@ -120,7 +121,7 @@ def _adopt_for(competition: Competition, declaration: Path, data: Path, here: Pa
             ) from error
     console.say(f"{declaration} stays as it is; its data are those of {data}")
     console.say(f"  check       {_fit_together(tables, competition.target)}")
-    console.say(f"next: make {competition.name}")
+    console.say(f"next: {commands_of(competition.name, declaration.parents[1])[1]}")
 
 
 def _facts(slug: str, console: Console) -> CompetitionFacts | None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from comp.declare.competition import Competition, load_competition
+from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, load_competition
 from comp.declare.forms import TagNames
 from comp.declare.own_images import KnownLabels
 from comp.declare.recipe import Recipe
@@ -38,6 +38,14 @@ VIEWPOINTS = {"horizontal": side_on, "dihedral": top_down, "none": upright}
 ALWAYS = {Competition: {"augment", "layer_lr_ratio"}, Recipe: {"backbone"}, TagNames: {"separator"}}
 
 
+def commands_of(name: str, competitions: Path) -> tuple[str, str, str]:
+    """The commands that explore, run, and run and submit a competition in this folder of competitions."""
+    if competitions.resolve() == REPOSITORY_COMPETITIONS:
+        return f"comp explore {name}", f"make {name}", f"make {name}-submit"
+    comp = f"comp --competitions {competitions}"
+    return f"{comp} explore {name}", f"{comp} run {name}", f"{comp} run {name} --submit"
+
+
 def write(inferred: InferredDeclaration, folder: Path) -> Path:
     """Write ``competition.py`` and ``README.md`` into a new folder, both or none; return the path of the former."""
     # Not HTML, so there is no autoescape.
@@ -46,6 +54,7 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
         "competition": inferred.competition,
         "title": _plain(inferred.title),
         "task": _plain(inferred.task),
+        "run": commands_of(inferred.competition.name, folder.parent)[1:],
         "has_slug": all(finding.sure for finding in inferred.findings if finding.about == "kaggle"),
         "doubts": [replace(finding, text=_plain(finding.text)) for finding in inferred.findings if not finding.sure],
         **_parts(inferred),

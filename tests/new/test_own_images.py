@@ -1,5 +1,6 @@
 """The user's own images: a sample submission is written, or a share of the images is hidden and graded locally."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_a_share_of_each_class_is_hidden_and_graded_on_this_machine(started, wor
         reference = submit(kaggle, "mine", prepared / "answers.csv", "all right")
         assert wait_for_score(kaggle, "mine", reference).public_score == 1
     assert not any("kaggle" in line.split()[:2] for line in started.said)
-    assert started.said[-1].startswith("next: comp explore mine, then ")
+    assert re.fullmatch(r"next: (comp --competitions \S+) explore mine, then \1 run mine", started.said[-1])
 
 
 def test_an_image_that_is_added_is_there_the_next_time(started, workspace, tmp_path):

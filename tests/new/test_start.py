@@ -196,7 +196,7 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
     ended = new("mine", "--data", data)
     assert not ended.status
     assert re.search(r"^! check +5 of 40 rows of train.csv have no image", ended.out, re.MULTILINE)
-    assert "next: mend what check found, then make mine" in ended.out
+    assert re.search(r"^next: mend what check found, then comp --competitions \S+ run mine$", ended.out, re.MULTILINE)
     readme = (Path(ended.last_line).parent / "README.md").read_text()
     assert "kaggle.com" not in readme
     assert "as `kaggle` into `competition.py`" in readme

@@ -13,7 +13,7 @@ from comp.declare.viewpoint import top_down
 from comp.errors import DeclarationError
 from comp.new.inference import Finding, InferredDeclaration
 from comp.new.recipes import recipes_for
-from comp.new.writing import assignment, write
+from comp.new.writing import assignment, commands_of, write
 
 RECIPES = recipes_for((300, 400), 500, 3, like_photographs=False)[0]
 HOSTILE = 'A "new"\nline """ \\ {{ 7 * 7 }} {% raw %} \u2013 <b> `x`'
@@ -56,3 +56,8 @@ def test_nothing_half_written_stays(tmp_path):
     with pytest.raises(DeclarationError, match="its folder says"):
         write(InferredDeclaration(replace(competition, name="others"), "", "digits", ()), tmp_path / "another")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_commands_that_are_named_next_find_the_competition(tmp_path):
+    assert commands_of("mine", REPOSITORY_COMPETITIONS) == ("comp explore mine", "make mine", "make mine-submit")
+    assert commands_of("mine", tmp_path)[1] == f"comp --competitions {tmp_path} run mine"

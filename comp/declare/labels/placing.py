@@ -139,8 +139,8 @@ def read_rows(
         there = np.array([has and os.path.isfile(path) for has, path in zip(labelled, paths, strict=True)], dtype=bool)  # noqa: PTH113
         rows, names, paths = rows[there], names[there], list(compress(paths, there))
         if len(left := called[~called.index.isin(rows.index)]):
-            some = f"{source.csv}: {len(left)} of {len(called)} rows have no label or no image"
-            notes.append(f"{some}, the first {left.iloc[0]!r}, and are left out")
+            some = f"{len(left)} of {len(called)} rows, the first {left.iloc[0]!r}"
+            notes.append(f"{source.csv}: left out, without a label or an image: {some}")
     notes += read
     for column in (*labels, *grouped):
         values = rows[column].str.strip()
