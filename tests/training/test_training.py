@@ -131,7 +131,7 @@ def test_every_fold_is_trained_predicted_and_joined_as_it_is_alone(head, train, 
         ({"fold": 1}, "--fold is 1, but it should be given together with --folds"),
         ({"folds": 3, "fold": 4}, "--fold is 4, but it should be from 1 to 3"),
         ({"folds": 3, "fold": 0}, "--fold is 0, but it should be from 1 to 3"),
-        ({"folds": 3, "all_data": True}, "give one of the two"),
+        ({"folds": 3, "all_data": True}, "give only one"),
     ],
 )
 def test_folds_that_can_t_be_are_refused_in_one_sentence(fields, said):
