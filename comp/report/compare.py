@@ -36,7 +36,7 @@ CERTAIN = 2.0
 
 @dataclass(frozen=True)
 class Gain:
-    """What one run gains over another on the same images.
+    """The gain of one run over another on the same images.
 
     better, worse: the number of images that only this run, and only the other run, predicted right.
     loss: how much lower its mean loss is, negative where it is higher; error: the standard error of ``loss``.

@@ -30,7 +30,7 @@ RULES = {
     "too few epochs": rules.too_few_epochs,
     "too many epochs": rules.too_many_epochs,
 }
-# Of a stage that was undone nothing else matters.
+# The only rules for a stage that was undone.
 UNDONE = {NOT_FINITE: rules.not_finite, "undone": rules.undone}
 # A validation loss that came down again is mentioned if it was this many times its previous minimum.
 SHAKEN = 1.5

@@ -42,7 +42,7 @@ SAMPLES = 240
 TO_PREDICT = 28
 FEWEST, MOST = 2, 14
 AUGMENTATIONS = 6
-# Of this many images the one with the most contrast is augmented: all views of a plain image look the same.
+# The image with the most contrast among this many is augmented: all views of a plain image look the same.
 CANDIDATES = 20
 TOGETHER_AT_MOST = 80
 LISTED = 20

@@ -112,7 +112,7 @@ class Finite(NamedTuple):
 
 
 def made_worse(metric: Metric, before: Reached, after: Reached) -> str:
-    """What became far worse, in words; empty where nothing did, or where that isn't known."""
+    """In words, the rise of validation loss by which a stage is undone; empty without one, or where it isn't known."""
     if before is None or after is None:
         return ""
     (loss_before, score_before), (loss, score) = before, after

@@ -30,7 +30,7 @@ OF_NUMBERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass
 class Objective:
-    """What a training minimises: a loss of logits (B, C) and targets, as `Outputs.compared` gives them.
+    """The objective of a training: a loss of logits (B, C) and targets, as `Outputs.compared` gives them.
 
     loss: a name of `comp.declare.losses.LOSSES`, or a function.
     one_of: whether each image has one class, by softmax; otherwise each logit stands alone.

@@ -337,7 +337,7 @@ class Training:
             save_weights(model, self.snapshots[0])
 
     def _made_worse(self, reached: Reached) -> str:
-        """What the stage made worse, in words; empty where it made nothing worse, or where that isn't known."""
+        """The same of the stage that ended with this loss and score; empty for a training by hand."""
         if self.by_hand or self.before is None:
             return ""
         return made_worse(self.prepared.experiment.competition.scoring, self.before.reached, reached)
