@@ -48,7 +48,7 @@ CHOICES: dict[str, tuple[Any, Any, str | None, str]] = {
         list[str],
         [],
         "MODEL",
-        "Not the recipe's, but this timm model or local-dir:PATH; run and train blend several.",
+        "Train this timm model or local-dir:PATH instead of the recipe's; run and train blend several.",
     ),
     "settings": (list[str], [], "FIELD=VALUE", "Change a field of the recipe, like batch_size=32; may be repeated."),
     "seed": (int, 0, "N", f"{SEED}."),

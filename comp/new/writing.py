@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -42,7 +43,7 @@ def commands_of(name: str, competitions: Path) -> tuple[str, str, str]:
     """The commands that explore, run, and run and submit a competition in this folder of competitions."""
     if competitions.resolve() == REPOSITORY_COMPETITIONS:
         return f"comp explore {name}", f"make {name}", f"make {name}-submit"
-    comp = f"comp --competitions {competitions}"
+    comp = f"comp --competitions {quote(str(competitions))}"
     return f"{comp} explore {name}", f"{comp} run {name}", f"{comp} run {name} --submit"
 
 

@@ -103,8 +103,7 @@ def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fi
     sides = train[["width", "height"]]
     shorter = float(sides.min(axis=1).median())
     smaller, larger = _rounded(shorter), _rounded(min(1.5 * size, shorter))
-    enlarged = shorter < ENLARGED * size and smaller != size
-    if enlarged:
+    if enlarged := shorter < ENLARGED * size and smaller != size:
         yield Advice(
             "small images",
             f"half of the images are at most {shorter:.0f} px wide or high, and the last stage enlarges them to "
@@ -118,14 +117,14 @@ def _of_sizes(train: pd.DataFrame, recipe: Recipe, pretrained_at: int | None, fi
             f"{size} px; where small details count, compare",
             f"--set stages.{last}.size={larger}",
         )
-    if enlarged and pretrained_at and pretrained_at > size:  # the size is a compromise already
-        pretrained_at = None
-    if pretrained_at and recipe.pretrained and max(size / pretrained_at, pretrained_at / size) >= UNLIKE_PRETRAINING:
+    native = pretrained_at if recipe.pretrained else None
+    # Enlarged images that are still below the pretraining's size are a compromise already.
+    if native and not (enlarged and size < native) and max(size / native, native / size) >= UNLIKE_PRETRAINING:
         yield Advice(
             "unlike the pretraining",
-            f"the backbone was pretrained at {pretrained_at} px and the last stage trains at {size} px: things look "
-            f"{'larger' if size > pretrained_at else 'smaller'} than in pretraining",
-            f"--set stages.{last}.size={_rounded(pretrained_at)}",
+            f"the backbone was pretrained at {native} px and the last stage trains at {size} px: things look "
+            f"{'larger' if size > native else 'smaller'} than in pretraining",
+            f"--set stages.{last}.size={_rounded(native)}",
         )
     share = float((sides.max(axis=1) / sides.min(axis=1) > LONG).mean())
     if share >= MANY and fit == "crop":

@@ -227,14 +227,14 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
     return competition, recipe
 
 
-def stand_in(competition: Competition, choices: Choices) -> list[str]:
+def lines_of_recipe(competition: Competition, choices: Choices) -> list[str]:
     """A line where the recipe's variant for machines without a GPU is used, or where stages of a run are left out."""
     if (like := choices.like) is not None:
         first = like.beside(like.members[0]) if like.members else like
         _, recipe = as_trained(competition, like)
         if not (left := len(first.record("config")["recipe"]["stages"]) - len(recipe.stages)):
             return []
-        return [f"{counted(left, 'stage')} of {like.name} left out, because it was undone or not needed there"]
+        return [f"left out, as undone or not needed in {like.name}: {counted(left, 'stage')}"]
     if has_gpu() or recipe_named(competition, choices.recipe).on_cpu is None:
         return []
     return [f"there is no GPU here, so {choices.recipe!r} is trained as it is declared for a CPU"]

@@ -16,7 +16,7 @@ from comp.declare.recipe import LAYER_GROUPS
 from comp.errors import OverrideError
 from comp.files import replacing
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, Experiment, resolve, stand_in
+from comp.runs.resolve import Choices, Experiment, lines_of_recipe, resolve
 from comp.training.finder import RangeTest
 from comp.training.prepared import prepare
 from comp.training.schedules import in_words, planned_rates
@@ -28,7 +28,7 @@ WIDTH, HEIGHT = 78, 18
 
 def draw_schedule(competition: Competition, choices: Choices, workspace: Workspace, console: Console) -> Path | None:
     """Draw a recipe's learning rates and say its stages, without data; None where L-BFGS solves all heads."""
-    lines = stand_in(competition, choices)
+    lines = lines_of_recipe(competition, choices)
     competition, recipe = resolve(competition, choices)
     epochs, rates = planned_rates(recipe, competition.layer_lr_ratio)
     picture = workspace.runs / competition.name / f"schedule-{choices.recipe}.png" if len(rates) else None

@@ -21,7 +21,7 @@ from comp.errors import CompError, RunError, counted
 from comp.files import sweep
 from comp.runs import Goal, Run, create_run, list_runs
 from comp.runs.pretraining import lines_of_origin
-from comp.runs.resolve import difference, recipe_of, stand_in
+from comp.runs.resolve import difference, lines_of_recipe, recipe_of
 from comp.training.config import config_of
 from comp.training.launching import from_main, is_main, wait_for_all
 from comp.training.prepared import Prepared, augments
@@ -193,7 +193,7 @@ def _introduction(prepared: Prepared, run: Run) -> Iterator[str]:
         f"{outputs_in_words(tables.classes, competition.target)}; "
         f"{recipe.backbone} on {prepared.learner.device}, run {run.name}{fold}"
     )
-    yield from stand_in(competition, choices)
+    yield from lines_of_recipe(competition, choices)
     yield from lines_of_origin(recipe.backbone, competition.name, run.validating())
     yield from _never_shown(prepared)
     if prepared.pseudo_labels is not None:

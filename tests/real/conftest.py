@@ -24,7 +24,7 @@ QUICKER = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist distributes the groups
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in this hook, too
 def pytest_collection_modifyitems(items):
     """Keep each competition's tests in one process, so that they share one trained run."""
     for item in items:

@@ -6,7 +6,7 @@ from comp import Stage
 from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.custom import recorded
-from comp.runs.resolve import Choices, resolve, stand_in
+from comp.runs.resolve import Choices, lines_of_recipe, resolve
 from comp.tools.ensembles import join
 
 
@@ -60,5 +60,6 @@ def test_a_stage_that_most_of_the_joined_folds_went_back_from_is_not_trained_aga
     joined = join(made.competition, folds, made.workspace, Console())
     _, recipe = resolve(made.competition, Choices(like=joined))
     assert [one.train for one in recipe.stages] == ["head", "head"]
-    (line,) = stand_in(made.competition, Choices(like=joined))
-    assert line.startswith(f"1 stage of {joined.name} left out")
+    (line,) = lines_of_recipe(made.competition, Choices(like=joined))
+    assert line.startswith("left out")
+    assert line.endswith(f"in {joined.name}: 1 stage")
