@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,8 +123,7 @@ def main() -> None:
     begin_process()
     try:
         with ending_on_sigterm():
-            # --debug may follow the command as well.
-            app([argument for argument in sys.argv[1:] if argument != "--debug"])
+            app(_shared_first(sys.argv[1:]))
     except CompError as error:
         _fail(str(error), debug)
     except SystemExit as end:
@@ -142,6 +141,16 @@ def main() -> None:
         if lost(error):
             _fail(LOST, debug)
         _fail(f"unexpected {type(error).__name__}: {error}; run again with --debug to see where.", debug)
+
+
+def _shared_first(arguments: Sequence[str]) -> list[str]:
+    """The arguments with the options of all commands first, as typer wants them; they may follow the command."""
+    shared, own = list[str](), list[str]()
+    for argument in arguments:
+        is_folder = shared[-1:] == ["--competitions"]
+        if argument != "--debug":
+            (shared if is_folder or argument.partition("=")[0] == "--competitions" else own).append(argument)
+    return shared + own
 
 
 def _fail(sentence: str, debug: bool, status: int = 1) -> None:

@@ -59,7 +59,7 @@ def _parts(what: What) -> dict[str, str]:
         ends = {True: "higher is better", False: "lower is better"}
         return {name: f"{metric.takes}, {ends[metric.higher_is_better]}" for name, metric in METRICS.items()}
     if what == "losses":
-        return {name: f"for {' or '.join(TARGETS[one] for one in targets)}" for name, targets in LOSSES.items()}
+        return {name: f"for {', '.join(TARGETS[one] for one in targets)}" for name, targets in LOSSES.items()}
     if what == "optimizers":
         from comp.training.optimizers import optimizer_names
 

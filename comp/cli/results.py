@@ -12,6 +12,9 @@ from comp.cli.options import Here, Name, Port, RunName, RunNames, command, optio
 from comp.errors import RunError
 from comp.runs import Run, broken_runs, list_runs
 
+# The columns of `comp runs`.
+ROW = "{:<32}  {:<24}  {:<18}  {:<11}  {}"
+
 
 @command()
 def predict(here: Here, run: RunName) -> None:
@@ -166,12 +169,15 @@ def runs(
 ) -> None:
     """List the runs, oldest first, with their validation scores."""
     workspace = here.workspace
-    for run in (found := list_runs(workspace, name)):
+    found, broken = list_runs(workspace, name), broken_runs(workspace, name)
+    if found:
+        print(ROW.format("run", "validation", "state", "leaderboard", "backbone, fold, seed and settings"))
+    for run in found:
         try:
             print(_row(run))
         except RunError as error:
             print(f"{run.name:<32}  {error}")
-    for run in (broken := broken_runs(workspace, name)):
+    for run in broken:
         print(f"{run.name:<32}  {run.problem}")
     if not found and not broken:
         of_it = f" of {name}" if name else ""
@@ -194,8 +200,8 @@ def _row(run: Run) -> str:
         state = ""
     else:
         state = "not predicted" if run.finished else "training" if run.is_held else "stopped"
-    leaderboard = "" if run.leaderboard_score is None else f"leaderboard {run.leaderboard_score:.5f}"
-    return f"{run.name:<32}  {score:<24}  {state:<18}  {leaderboard:<20}  {_what_is_special(run)}".rstrip()
+    leaderboard = "" if run.leaderboard_score is None else f"{run.leaderboard_score:.5f}"
+    return ROW.format(run.name, score, state, leaderboard, _what_is_special(run)).rstrip()
 
 
 def _what_is_special(run: Run) -> str:

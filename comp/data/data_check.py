@@ -127,11 +127,14 @@ def check(competition: Competition, workspace: Workspace, console: Console) -> P
     tables = read_tables(competition, workspace.data(competition.name), console.say)
     started = monotonic()
     found = check_images(tables, competition, workspace, console)
+    known = len(found.images) - found.opened
+    unchanged = f" and {known} unchanged since they were last opened" if known else ""
     console.say(
         f"{competition.name}: {len(tables.train)} training images and {len(tables.test)} test images, "
-        f"{found.opened} of them opened, in {monotonic() - started:.1f} s"
+        f"{found.opened} opened{unchanged}, in {monotonic() - started:.1f} s"
     )
-    for line in (*tables.notes, *lines_of_check(found), *_on_both_sides(tables, found)):
+    lines = [*lines_of_check(found), *_on_both_sides(tables, found)]
+    for line in (*tables.notes, *(lines or ["no image is broken, odd or a duplicate"])):
         console.say(line)
     table = facts_file(competition, workspace).with_suffix(".csv")
     found.write_list(table, odd=True)

@@ -18,6 +18,8 @@ from comp.errors import counted, first_few
 from comp.files import replacing
 
 ROW = "  {:<24}{:>8}  {}"
+# What is done with unreadable images, by part.
+UNREADABLE = {"train": "are left out", "test": "get the average of the training labels"}
 # The names of the kinds of duplicates, and what is done with them.
 OF_DUPLICATES = {
     "duplicate": ("duplicates", "kept together where a split is drawn"),
@@ -88,11 +90,10 @@ class DataCheck:
 def lines_for_training(check: DataCheck) -> list[str]:
     """A line per finding that a training has to live with."""
     images, lines = check.images, list(_of_depth(check))
-    of_test = "get the average of the training labels"
-    for part, kind, follows in (("train", "training", "are left out"), ("test", "test", of_test)):
+    for part, follows in UNREADABLE.items():
         unreadable = images[(images["part"] == part) & (images["problem"] != "")]
         if len(unreadable):
-            of_all = f"{len(unreadable)} of {len(check.readable[part])} {kind} images"
+            of_all = f"{len(unreadable)} of {len(check.readable[part])} {part.replace('train', 'training')} images"
             lines.append(f"{of_all} can't be read and {follows}: {_problems(unreadable)}")
     for column, (name, follows) in OF_DUPLICATES.items():
         found = images[images[column] != ""]
@@ -121,8 +122,11 @@ def lines_of_check(check: DataCheck) -> Iterator[str]:
 
 def kinds_of(images: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, str, Callable[[pd.DataFrame], str]]]:
     """Each kind with findings: its name, its rows, what is done with them, and a function that names the first few."""
-    follows = "left out of training; a test image gets the average of the training labels"
-    kinds = [("unreadable", images["problem"] != "", follows, _problems)]
+    broken = images["problem"] != ""
+    kinds = [
+        (f"unreadable, {part}", broken & (images["part"] == part), follows, _problems)
+        for part, follows in UNREADABLE.items()
+    ]
     for name, follows in ODDITIES.items():
         kinds.append((name, images["odd"].map({name}.issubset), follows, _paths))
     for column, (name, follows) in OF_DUPLICATES.items():

@@ -66,7 +66,12 @@ def write(inferred: InferredDeclaration, folder: Path) -> Path:
         unfinished.mkdir()
         for name in ("competition.py", "README.md"):
             text = pages.get_template(f"{name}.jinja").render(told)
-            (unfinished / name).write_text(formatted(text) if name.endswith(".py") else text, encoding="utf-8")
+            if name.endswith(".py"):
+                text = formatted(text)
+            if not told["has_slug"]:
+                slug = f'kaggle="{inferred.competition.kaggle}",'
+                text = text.replace(slug, f"{slug}  # a placeholder for the slug in its address at Kaggle")
+            (unfinished / name).write_text(text, encoding="utf-8")
         load_competition(unfinished / "competition.py")
         shutil.rmtree(unfinished / "__pycache__", ignore_errors=True)
         unfinished.rename(folder)

@@ -52,8 +52,17 @@ class Finding:
 
 
 def diagnosis_of(trained: Run) -> list[str]:
-    """A line per finding, or one that says that nothing looks wrong; the run may have no finished epoch."""
-    trained.must_have_weights("diagnose {members} instead")
+    """A line per finding, or one that says that nothing looks wrong; the run may have no finished epoch.
+
+    Joined folds are judged together, the members of an ensemble one after the other. Raises RunError for another
+    program's predictions.
+    """
+    members = [trained.beside(name) for name in trained.members]
+    if trained.record("config").get("kind") == "folds":
+        return common_findings(members) or [f"nothing looks wrong in any of {counted(len(members), 'fold')}"]
+    if members:
+        return [f"{one.name}: {line}" for one in members if not one.split_of for line in diagnosis_of(one)]
+    trained.must_have_weights("diagnose a trained run")
     return [str(one) for one in findings_of(trained)] or [healthy(trained.history.epochs(), as_it_went(trained))]
 
 

@@ -196,7 +196,7 @@ def describe(scores: dict[str, Any], what: str = "images") -> str:
         return "no image validates, so there is no score and nothing to tune post-processing on"
     text = (
         f"validation {scores['metric']}: {scores['plain']:.5f} plain, {scores['tta']:.5f} with TTA, "
-        f"{with_error(scores)} with tuned post-processing, on {scores['rows']} {what}"
+        f"{with_error(scores)} as submitted, on {scores['rows']} {what}"
     )
     if (before := scores.get("before_postprocess")) is not None:
         text += f"; {before:.5f} before `postprocess`, {scores['tta']:.5f} after it"

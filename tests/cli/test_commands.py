@@ -149,14 +149,15 @@ def test_run_ends_with_the_folder_of_the_run_and_the_next_commands_take_it(on_sh
         assert on_shades("download", "shades").last_line == str(workspace.data("shades"))
         assert on_shades("predict", "shades").last_line == str(folder / "submission.csv")
         assert on_shades("submit", "shades/standard-1", "--message", "again").last_line == str(folder)
-    (row,) = on_shades("runs").out.splitlines()
+    header, row = on_shades("runs").out.splitlines()
     # The single steps give the same as the whole run.
     trained = on_shades("train", "shades", *TINY).last_line
     assert Path(trained) == workspace.runs / "shades" / "standard-2"
     submission = Path(on_shades("predict", trained).last_line)
     assert submission.read_bytes() == (folder / "submission.csv").read_bytes()
     assert row.split()[:2] == ["shades/standard-1", "accuracy"]
-    assert "leaderboard" in row
+    place = header.index("leaderboard")
+    assert re.fullmatch(r"[01]\.\d{5}", row[place:].split()[0])
     assert on_shades("runs", "planet").out == ""
 
 
@@ -180,6 +181,13 @@ def test_debug_shows_the_traceback_wherever_it_stands(comp, command):
     assert ended.status == 1
     assert "Traceback (most recent call last)" in ended.err
     assert ended.err.splitlines()[-1].startswith("Error: There is no competition 'cats'")
+
+
+def test_folders_of_competitions_are_found_wherever_they_are_named(comp, downloaded):
+    first = comp("--competitions", downloaded.plugins, "check", "shades")
+    last = comp("check", "shades", f"--competitions={downloaded.plugins}")
+    assert (first.status, last.status) == (0, 0)
+    assert comp("check", "shades", "--competitions", downloaded.plugins).last_line == first.last_line == last.last_line
 
 
 def test_archives_are_deleted_on_request_by_a_later_command_too(on_shades, shades, serving, workspace):
@@ -209,8 +217,8 @@ def test_folds_are_joined_ensembles_made_of_them_and_both_submitted_and_listed(o
         for name in ("shades/standard-3folds-1", "shades"):
             assert on_shades("submit", name).status == 0
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in on_shades("runs", "shades").out.splitlines()}
-    assert "3 folds joined leaderboard" in rows["shades/standard-3folds-1"]
-    assert "ranks of 2 runs leaderboard" in rows["shades/ensemble-1"]
+    assert re.search(r"3 folds joined [01]\.\d{5}", rows["shades/standard-3folds-1"])
+    assert "ranks of 2 runs" in rows["shades/ensemble-1"]
     assert rows["shades/standard-1"].split(maxsplit=2)[2] == "test_resnet, fold 1 of 3, seed 1"
     assert rows["shades/standard-4"].endswith("test_resnet, fold 1 of 3, seed 2")
     told = on_shades("predict", "shades/ensemble-1").sentence

@@ -292,12 +292,13 @@ def test_check_says_what_there_is_and_names_the_list(data, command):
     picture(0).convert("CMYK").save(data / "train/t10.png", "JPEG")
     shutil.copy(data / "train/t11.png", data / "train/t14.png")
     ended = command("check", "shades")
-    assert ended.out.startswith("shades: 36 training images and 12 test images, 48 of them opened, in ")
+    assert ended.out.startswith("shades: 36 training images and 12 test images, 48 opened, in ")
     rows = [re.match(r"  (\S.*?) +(\d+)  ", line) for line in ended.out.splitlines() if line.startswith("  ")]
-    assert {row[1]: int(row[2]) for row in rows} == {"unreadable": 7, "four components": 1, "exact duplicates": 2}
+    kinds = {"unreadable, train": 5, "unreadable, test": 2, "four components": 1, "exact duplicates": 2}
+    assert {row[1]: int(row[2]) for row in rows} == kinds
     listed = pd.read_csv(ended.last_line, keep_default_na=False)["id"].to_list()
     assert sorted(listed) == ["q05", "q07", "t00", "t01", "t02", "t03", "t04", "t10", "t11", "t14"]
-    assert "2 of them opened" in command("check", "shades").out
+    assert "2 opened and 46 unchanged since they were last opened" in command("check", "shades").out
 
 
 def test_a_training_records_what_it_left_out_and_submits_every_row(data, command, workspace):

@@ -200,6 +200,7 @@ def test_what_does_not_fit_together_is_said_and_the_declaration_is_there_to_be_m
     readme = (Path(ended.last_line).parent / "README.md").read_text()
     assert "kaggle.com" not in readme
     assert "as `kaggle` into `competition.py`" in readme
+    assert 'kaggle="mine",  # a placeholder' in Path(ended.last_line).read_text()
     assert declared(ended).labels.csv == "train.csv"
 
 

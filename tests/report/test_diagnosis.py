@@ -259,6 +259,18 @@ def test_diagnose_prints_what_went_wrong_or_that_nothing_looks_so_or_that_it_bro
     assert line.startswith("stage 1: unfinished: 0 of 4 epochs recorded, at a learning rate of 1;")
 
 
+def test_joined_folds_are_judged_together_and_members_of_an_ensemble_each_for_itself(run_of, workspace):
+    folds = [run_of("too_many_epochs") for _ in range(2)]
+    joined, blend = (create_run(workspace, "digits", name) for name in ("quick", "ensemble"))
+    joined.write_config({"competition": "digits", "kind": "folds", "members": [run.name for run in folds]})
+    (line,) = diagnosis_of(joined)
+    (alone,) = diagnosis_of(folds[0])
+    assert line == f"{alone} (found in 2 of 2)"
+    sound = run_of("healthy_sgdr")
+    blend.write_config({"competition": "digits", "kind": "ensemble", "members": [joined.name, sound.name]})
+    assert diagnosis_of(blend) == [f"{joined.name}: {line}", f"{sound.name}: {diagnosis_of(sound)[0]}"]
+
+
 def test_tables_or_a_config_of_another_version_are_one_sentence(run_of, comp):
     run = run_of("healthy_sgdr")
     (run.folder / "history.csv").write_text("stage,loss\n1,2.3\n")

@@ -56,7 +56,8 @@ def _dimension(text: str, competition: Competition, recipe: Recipe) -> Dimension
         try:
             return value_of(*apply_overrides(competition, recipe, [f"{field}={value}"]))
         except OverrideError as error:
-            raise OverrideError(str(error).replace("--set", "--space", 1)) from None
+            said = re.sub(rf"={re.escape(value)}(?!\w)", lambda _: f"={values}", str(error))
+            raise OverrideError(said.replace("--set", "--space", 1)) from None
 
     def value_of(competition: Competition, recipe: Recipe) -> Any:
         steps = field.split(".")
