@@ -18,6 +18,7 @@ from comp.declare.recipe import Recipe, Stage
 from comp.runs import Workspace
 from comp.runs.resolve import Choices, Experiment
 from comp.training.epochs import Epoch
+from comp.training.inputs import to_predict
 from comp.training.prepared import Prepared, prepare
 
 
@@ -43,7 +44,7 @@ def measure(task: Task) -> Measured:
         for views in task.views:
             learner.recipe = replace(recipe, tta="random" if views > 1 else "none", tta_views=max(1, views - 1))
             began = perf_counter()
-            probabilities = prepared.outputs.predictions(learner.logits(images.to_predict(learner, validating)))
+            probabilities = prepared.outputs.predictions(learner.logits(to_predict(images, learner, validating)))
             predicting[views] = perf_counter() - began
             losses[views] = float(log_loss(targets, probabilities, labels=range(len(prepared.tables.classes))))
     setting = {"torch": torch.__version__, "threads": str(torch.get_num_threads())}

@@ -33,7 +33,7 @@ from comp.tools.speeds import endless
 from comp.training.backbone import set_size, training_mode
 from comp.training.epochs import Epoch, Step
 from comp.training.features import FeatureEpochs
-from comp.training.inputs import forward_batch, workers
+from comp.training.images import forward_batch, workers
 from comp.training.learner import Learner
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared, prepare

@@ -19,7 +19,7 @@ from comp.training.backbone import set_size
 from comp.training.epochs import Epochs, Step
 from comp.training.features import FeatureEpochs
 from comp.training.halves import Cut
-from comp.training.inputs import forward_batch, workers
+from comp.training.images import forward_batch, workers
 from comp.training.prepared import Prepared
 from comp.training.solving import MOST_ROWS
 

@@ -35,7 +35,8 @@ from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, keep_submission
 from comp.submission.uncertainty import doubt
 from comp.training.backbone import build_classifier, expectations, set_size
-from comp.training.inputs import Images
+from comp.training.images import Images
+from comp.training.inputs import to_predict
 from comp.training.learner import Learner
 from comp.training.state import load_weights
 from comp.training.training import Training
@@ -167,7 +168,7 @@ def predict_logits(
                 beside=beside,
             )
             own = columns if columns is None or rows is None else columns[rows]
-            logits.append(learner.logits(images.to_predict(learner, rows), own))
+            logits.append(learner.logits(to_predict(images, learner, rows), own))
     stacked = [np.concatenate(logits, axis=1) for logits in found]
     if not all(np.isfinite(logits).all() for logits in stacked):
         raise RunError(f"{trained.run.name} predicts NaN or infinity; train again with a lower learning rate.")

@@ -31,9 +31,11 @@ from comp.submission.outputs import Outputs, outputs_for
 from comp.submission.scoring import must_postprocess
 from comp.training.backbone import build_classifier, digest, expectations, set_size
 from comp.training.epochs import Epochs, Validation
+from comp.training.extraction import Extraction
 from comp.training.finder import RangeTest, range_test
 from comp.training.heads import is_new, start_from_pretrained
-from comp.training.inputs import Images
+from comp.training.images import Images
+from comp.training.inputs import can_cache_maps, inputs_of
 from comp.training.launching import main_first
 from comp.training.learner import Learner
 from comp.training.losses import Objective, class_weights
@@ -90,20 +92,20 @@ class Prepared:
             # Pseudo-labels are no ground truth: no fold leaves them out.
             folds = None if folds is None else np.pad(folds, (0, len(self.pseudo_labels.targets)), constant_values=-1)
         rows = training, self.validating
-        return self.images.for_stage(self.learner, stage, targets, *rows, self.seed_of(number), folds)
+        return inputs_of(self.images, self.learner, stage, targets, *rows, self.seed_of(number), folds)
 
     def possible(self, stage: Stage) -> Stage:
         """The stage, or where the early half's maps can't be cached for it, the same on images."""
         if not stage.cached or stage.on_features:
             return stage
         set_size(self.learner.model, stage.pixels)
-        if self.images.can_cache_maps(self.learner, stage):
+        if can_cache_maps(self.images, self.learner, stage):
             return stage
         return replace(stage, cached=False, views=1)
 
     def _start_head(self, stage: Stage) -> None:
         views = self.experiment.competition.augment.at(stage.pixels).views(stage.views if stage.on_features else 1)
-        features = self.images.features(self.learner, stage.pixels, views)
+        features = Extraction(self.images, self.learner, stage.pixels, views).features()
         (pretrained,) = self.learner.model.own_classifier
         assert pretrained is not None
         start_from_pretrained(

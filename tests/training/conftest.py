@@ -9,11 +9,14 @@ import torch
 
 from comp import runner
 from comp.console import Console
+from comp.data.tables import read_tables
 from comp.declare.recipe import Recipe, Stage
+from comp.declare.viewpoint import side_on
 from comp.runs import list_runs
 from comp.runs.resolve import Choices, Experiment
 from comp.training import training as module
-from comp.training.backbone import build_classifier, set_size
+from comp.training.backbone import build_classifier, expectations, set_size
+from comp.training.images import Images
 from comp.training.learner import Learner
 from comp.training.losses import Objective
 from comp.training.prepared import prepare
@@ -36,6 +39,17 @@ def _pictures_where_they_are_looked_at(request, monkeypatch):
     """Drawing takes longer than a small sweep."""
     if request.path.name != "test_curves.py":
         monkeypatch.setattr("comp.training.curves.range_test_as_png", lambda _: b"")
+
+
+@pytest.fixture
+def tables(shades):
+    return read_tables(shades.competition, shades.files)
+
+
+@pytest.fixture
+def images(tables, tmp_path):
+    expected = expectations(learner_of(outputs=3, size=16, stages=[HEAD]).model.backbone)
+    return Images(tables.train["path"].array, expected, side_on(), 0, tmp_path / "cache", Console())
 
 
 @pytest.fixture

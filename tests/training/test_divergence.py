@@ -134,7 +134,7 @@ def test_a_long_epoch_ends_soon_after_its_loss_is_no_number(begin, monkeypatch):
 
 
 def test_a_late_half_that_breaks_on_images_is_recorded_as_one_on_images(train, monkeypatch):
-    monkeypatch.setattr("comp.training.inputs.lacks_room", lambda *_: "too much")
+    monkeypatch.setattr("comp.training.extraction.lacks_room", lambda *_: "too much")
     run = train(HEAD, replace(TOO_HIGH, train=2, cached=True, views=2))
     (broken,) = run.record("trained")["diverged"]
     assert (broken["stage"]["cached"], broken["stage"]["views"]) == (False, 1)

@@ -117,7 +117,7 @@ def test_a_late_half_that_had_no_room_for_maps_goes_on_from_images_though_there_
 ):
     competition = with_stages(HEAD, replace(ALL, train=2, cached=True, views=2))
     with monkeypatch.context() as patch:
-        patch.setattr("comp.training.inputs.lacks_room", lambda *_: "too much")
+        patch.setattr("comp.training.extraction.lacks_room", lambda *_: "too much")
         expected = undisturbed(competition)
         stopped = killed(7, train, competition)
     assert load_state(stopped.last)["stage"]["on_images"]

@@ -13,6 +13,7 @@ from comp.errors import OverrideError, RunError
 from comp.runs.resolve import Choices, as_trained, resolve
 from comp.submission.outputs import Outputs
 from comp.training.epochs import Epoch, say_epoch, say_stage
+from comp.training.inputs import to_predict
 from comp.training.predicting import Trained, kept_learners
 
 HEAD = Stage(size=16, train="head", cached=True, cycle_length=2, learning_rate=0.05)
@@ -72,7 +73,7 @@ def test_the_weights_at_the_end_of_the_last_cycles_are_kept_and_their_prediction
     runner.predict(competition, run, workspace, Console())
     images, rows = training.prepared.images, training.prepared.validating
     learners = kept_learners(Trained.of(run, competition), Console())
-    logits = [learner.logits(images.to_predict(learner, rows)) for learner in learners]
+    logits = [learner.logits(to_predict(images, learner, rows)) for learner in learners]
     assert not np.allclose(*logits)
     valid = pd.read_parquet(run.predictions("valid")).set_index("id").to_numpy()
     assert valid == pytest.approx(Outputs("softmax", 3).predictions(np.concatenate(logits, axis=1)), abs=1e-5)
