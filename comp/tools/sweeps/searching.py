@@ -7,6 +7,7 @@ journal file beside the runs, which several machines may write to, and from whic
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 import shlex
@@ -26,6 +27,7 @@ from optuna.trial import TrialState
 from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.declare.competition import Competition
+from comp.declare.custom import recorded
 from comp.errors import DivergedError, RunError
 from comp.files import held, lock_at
 from comp.report.diagnosis import diagnosis_of
@@ -66,7 +68,7 @@ def sweep(
         while (drawn := from_main(nothing)) is not None:
             _follow(competition, drawn, workspace, console)
         return ""
-    with search(competition, choices, space, workspace) as found:
+    with search(competition, choices, space, workspace, console) as found:
         if on is not None:
             checked_tables(competition, workspace, console)  # once, not in every trial
         # Without GPUs, at most as many at once as are drawn at random, without knowledge of the others.
@@ -104,8 +106,10 @@ def _follow(competition: Competition, drawn: Choices, workspace: Workspace, cons
 
 
 @contextmanager
-def search(competition: Competition, choices: Choices, texts: Sequence[str], workspace: Workspace) -> Iterator[Search]:
-    """The study of this space, new or resumed, locked for the block.
+def search(
+    competition: Competition, choices: Choices, texts: Sequence[str], workspace: Workspace, console: Console
+) -> Iterator[Search]:
+    """The study of this space, new or resumed, locked for the block; an edited declaration begins another.
 
     Raises OverrideError for an invalid space, and RunError where another process searches it.
     """
@@ -113,9 +117,12 @@ def search(competition: Competition, choices: Choices, texts: Sequence[str], wor
     space = read_space(texts, declared, recipe)
     name = shlex.join(["comp", "sweep", competition.name, *choices.options(), *(f"--space={text}" for text in texts)])
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    digest = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-    journal = workspace.runs / competition.name / "sweeps" / f"{digest}.log"
+    declares = json.dumps([recorded(recipe), recorded(declared.metric), competition.source])
+    command, edition = (hashlib.blake2b(text.encode(), digest_size=8).hexdigest() for text in (name, declares))
+    journal = workspace.runs / competition.name / "sweeps" / f"{command}-{edition}.log"
     journal.parent.mkdir(parents=True, exist_ok=True)
+    if not journal.exists() and any(journal.parent.glob(f"{command}-*.log")):
+        console.say("competition.py was edited since this sweep's last trial, so another sweep begins")
     with held(journal) as alone:
         if not alone:
             raise RunError("Another process runs this sweep; let it end, or stop it.")

@@ -9,6 +9,7 @@ from multiprocessing import get_context
 import optuna
 import pytest
 
+from comp.console import Console
 from comp.runs import History, list_runs
 from comp.runs.resolve import Choices
 from comp.tools.sweeps import searching
@@ -108,9 +109,21 @@ def test_other_data_are_not_compared(sweep, shades, workspace):
     assert len(list_runs(workspace)) == 1
 
 
+def test_trials_of_an_edited_declaration_are_not_compared_with_earlier_ones(sweep, shades, workspace):
+    space = ("--space", "stages.learning_rate=1e-5,1e-1", "--trials", 2)
+    assert sweep(*space).status == 0
+    declaration = shades.plugins / "shades" / "competition.py"
+    declaration.write_text(declaration.read_text().replace('"accuracy"', '"macro_f1"'))
+    ended = sweep(*space)
+    assert "competition.py was edited since this sweep's last trial, so another sweep begins" in ended.out
+    scores = [run.history.epochs()["score"].iloc[-1] for run in list_runs(workspace)[2:]]
+    table = ended.out.split("macro_f1  settings\n")[1].splitlines()[:-1]
+    assert [float(line.split()[2]) for line in table] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
+
+
 def test_two_processes_are_not_at_one_sweep(sweep, shades, workspace):
     competition = shades.competition
-    with searching.search(competition, Choices(), SPACE[1::2], workspace):
+    with searching.search(competition, Choices(), SPACE[1::2], workspace, Console()):
         assert "Another process" in sweep(*SPACE).sentence
     assert list_runs(workspace) == []
 
