@@ -116,7 +116,8 @@ def task_for(
     Raises OverrideError for a competition whose images can't be given to fastai in the same way.
     """
     from comp.console import Console
-    from comp.runs.resolve import Choices, Experiment
+    from comp.runs.choices import Choices
+    from comp.runs.resolve import Experiment
     from comp.training.prepared import prepare
 
     competition = competition_named(name, REPOSITORY_COMPETITIONS)

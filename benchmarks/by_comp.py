@@ -16,7 +16,8 @@ from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Recipe, Stage
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.choices import Choices
+from comp.runs.resolve import Experiment
 from comp.training.epochs import Epoch
 from comp.training.inputs import to_predict
 from comp.training.prepared import Prepared, prepare

@@ -18,7 +18,8 @@ from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.reading import sides
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.choices import Choices
+from comp.runs.resolve import Experiment
 from comp.submission.scoring import tune_on_predictions, with_error
 from comp.training.prepared import Prepared, prepare
 

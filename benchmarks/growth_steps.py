@@ -78,7 +78,7 @@ def start(made: Synthetic) -> Step:
     """`comp train` until the first optimizer step."""
     from comp import runner
     from comp.data import data_check
-    from comp.runs.resolve import Choices
+    from comp.runs.choices import Choices
 
     read = data_check.checked_tables
 
@@ -116,7 +116,8 @@ def workers(made: Synthetic) -> Step:
     """Reading images in processes; returns the largest private memory of one in MB."""
     from comp.data.data_check import checked_tables
     from comp.data.loading import ImageEpochs
-    from comp.runs.resolve import Choices, Experiment
+    from comp.runs.choices import Choices
+    from comp.runs.resolve import Experiment
 
     experiment = Experiment.of(made.competition, Choices(), made.workspace)
     tables = checked_tables(experiment.competition, experiment.workspace, quiet())

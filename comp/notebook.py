@@ -43,8 +43,9 @@ from comp.report.outcomes import Outcomes, confusion_to_read, most_confused, rea
 from comp.report.plots import Plot, confusion, grid
 from comp.report.rendering import SIDE
 from comp.runs import TABLES, Run, Workspace, find_run
+from comp.runs.choices import Choices
 from comp.runs.pretraining import in_pixels
-from comp.runs.resolve import Choices, Experiment, recipe_of
+from comp.runs.resolve import Experiment, recipe_of
 from comp.submission.predictions import read_predictions
 from comp.training.backbone import set_size
 from comp.training.curves import range_test_as_png, range_test_in_characters

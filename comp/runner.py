@@ -19,8 +19,9 @@ from comp.console import Console
 from comp.declare.competition import Competition, load_competition
 from comp.errors import OverrideError
 from comp.runs import Goal, Run, Workspace
+from comp.runs.choices import Choices, trainings_of
 from comp.runs.pretraining import refuse_sizes
-from comp.runs.resolve import Choices, Experiment, trainings_of, with_names_of
+from comp.runs.resolve import Experiment, chose_metric, with_names_of
 from comp.training.launching import is_main, main_first
 
 if TYPE_CHECKING:  # a start that trains nothing imports neither pandas nor torch
@@ -260,7 +261,12 @@ def predict(competition: Competition, trained: Run, workspace: Workspace, consol
     """Predict validation and test images with test-time augmentation, tune post-processing, write the submission."""
     from comp.data.data_check import checked_tables
 
-    competition = with_names_of(competition, trained.record("config"))
+    declared, competition = competition.scoring.name, with_names_of(competition, trained.record("config"))
+    if competition.scoring.name != declared and not chose_metric(trained):
+        console.say(
+            f"{trained.name} is scored by {competition.scoring.name}, as it was trained; competition.py declares "
+            f"{declared} now, so train again to go by that"
+        )
     tables = checked_tables(competition, workspace, console)
     from comp.training import predicting
 

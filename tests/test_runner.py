@@ -15,7 +15,7 @@ from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.errors import BackboneError, OverrideError, RunError
 from comp.runs import Run, Workspace
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.training import predicting
 
 TINY = ("stages.size=16", "stages.cycles=1", "stages.cycle_length=4", "tta_views=2")

@@ -20,7 +20,7 @@ from comp.errors import DeclarationError, OverrideError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comp.runs.resolve import Choices
+    from comp.runs.choices import Choices
 
 
 What = Literal["metrics", "losses", "heads", "optimizers", "labels", "forms", "readers"]

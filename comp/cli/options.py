@@ -19,7 +19,7 @@ from comp.runs import Run, Workspace, find_run
 
 if TYPE_CHECKING:  # they take longer to import than `comp --help` may take
     from comp.console import Console
-    from comp.runs.resolve import Choices
+    from comp.runs.choices import Choices
 
 Command = Callable[..., None]
 
@@ -126,7 +126,7 @@ class Here:
         teacher: str | None = None,
         **chosen: Any,
     ) -> Choices:
-        from comp.runs.resolve import Choices
+        from comp.runs.choices import Choices
 
         several = tuple(dict.fromkeys(backbone))
         return Choices(

@@ -22,7 +22,7 @@ def predict(here: Here, run: RunName) -> None:
     from comp import runner
 
     trained = here.run(run)
-    print(runner.predict(here.competition(trained), trained, here.workspace, here.console))
+    print(runner.predict(here.competition(trained.competition), trained, here.workspace, here.console))
 
 
 @command()

@@ -16,7 +16,7 @@ from comp.files import write_text
 from comp.training.launching import only_main, start_processes
 
 if TYPE_CHECKING:
-    from comp.runs.resolve import Choices
+    from comp.runs.choices import Choices
 
 
 @command("recipe", "backbone", "settings")

@@ -30,8 +30,9 @@ from comp.report.nearby import nearby
 from comp.report.outcomes import one_hot
 from comp.report.rendering import SIDE, one_by_one, thumbnail, write_page
 from comp.runs import Workspace
+from comp.runs.choices import Choices
 from comp.runs.pretraining import pretraining
-from comp.runs.resolve import Choices, resolve
+from comp.runs.resolve import resolve
 from comp.training.prepared import which_validate
 
 Array = npt.NDArray[Any]

@@ -32,7 +32,7 @@ from comp.report.outcomes import (
 )
 from comp.report.rendering import write_page
 from comp.runs import Run, Workspace
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.submission.postprocessing import Clip, PostProcessing, Thresholds, untuned
 from comp.submission.uncertainty import doubt
 from comp.submission.uncertainty import in_words as errors_in_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,82 +19,15 @@ from comp.declare.custom import NoLongerDeclared, recorded, with_parts
 from comp.declare.losses import misfit
 from comp.declare.metrics import METRICS
 from comp.declare.overrides import apply_overrides
-from comp.declare.recipe import Ensemble, Recipe, Stage
+from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import Viewpoint
 from comp.errors import DeclarationError, OverrideError, RunError, counted
 from comp.runs import Run, Workspace, find_run
+from comp.runs.choices import Choices, recipe_named
 from comp.runs.pretraining import in_pixels
 
-# The folds of a recipe under --time, unless given.
-FOLDS = 5
 # The device files of NVIDIA's and AMD's drivers, of WSL and of Jetson.
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
-
-
-@dataclass(frozen=True)
-class Choices:
-    """The user's choices for a training.
-
-    settings: overridden fields, ``field=value``. all_data: no row validates. folds: the number of folds; fold: the one
-    that validates, from 1. like: a run whose recipe, found learning rates and post-processing are used. split_seed: the
-    seed of the split, if not ``seed``: trainings with several seeds that share it can be blended. backbones: several
-    backbones, each for one training. time: the seconds that all trainings together may take. teacher: a run whose
-    predictions of the test images are trained on as well.
-    """
-
-    recipe: str = "standard"
-    backbone: str | None = None
-    settings: Sequence[str] = ()
-    seed: int = 0
-    all_data: bool = False
-    folds: int | None = None
-    fold: int | None = None
-    like: Run | None = None
-    split_seed: int | None = None
-    backbones: Sequence[str] = ()
-    time: float | None = None
-    teacher: Run | None = None
-
-    def __post_init__(self) -> None:
-        if self.split_seed == self.seed:
-            object.__setattr__(self, "split_seed", None)
-        if self.folds is not None and self.folds < 2:
-            raise OverrideError(f"--folds is {self.folds}, but it should be at least 2.")
-        if self.fold is not None and not 1 <= self.fold <= (self.folds or 0):
-            wanted = f"from 1 to {self.folds}" if self.folds else "given together with --folds"
-            raise OverrideError(f"--fold is {self.fold}, but it should be {wanted}.")
-        if self.all_data and self.folds is not None:
-            raise OverrideError("--all-data trains on every image and --folds validates each; give only one.")
-        if self.like is not None and (self.backbone is not None or self.backbones):
-            raise OverrideError("--like uses learning rates found for the run's backbone; leave --backbone out.")
-        if self.like is not None:
-            object.__setattr__(self, "recipe", self.like.record("config")["recipe_name"])
-
-    @property
-    def splits_by(self) -> int:
-        """The seed of the split."""
-        return self.seed if self.split_seed is None else self.split_seed
-
-    @property
-    def every_fold(self) -> bool:
-        """Whether every fold is trained, each in a training of its own."""
-        return self.folds is not None and self.fold is None
-
-    def options(self) -> list[str]:
-        """The command-line options that make these choices."""
-        chosen: list[tuple[str, object]] = [
-            ("--recipe", self.recipe) if self.like is None else ("--like", self.like.name),
-            *(("--backbone", backbone) for backbone in self.backbones or (self.backbone,)),
-            *(("--set", setting) for setting in self.settings),
-            ("--seed", self.seed),
-            ("--split-seed", self.split_seed),
-            ("--folds", self.folds),
-            ("--fold", self.fold),
-            ("--teacher", self.teacher and self.teacher.name),
-            ("--time", None if self.time is None else f"{self.time:g}s"),
-        ]
-        words = [str(word) for option, value in chosen if value is not None for word in (option, value)]
-        return [*words, "--all-data"] if self.all_data else words
 
 
 @dataclass(frozen=True)
@@ -158,46 +91,6 @@ class Experiment:
         return f"{self.choices.recipe} with {Path(self.recipe.backbone.removeprefix('local-dir:')).name}"
 
 
-def is_blend(competition: Competition, choices: Choices) -> bool:
-    """Whether the choices mean several trainings that are blended."""
-    several = isinstance(competition.recipes.get(choices.recipe), Ensemble)
-    return several or bool(choices.backbones) or choices.time is not None
-
-
-def trainings_of(competition: Competition, choices: Choices) -> list[Choices]:
-    """The choices of each training; of several to blend, the best first. Raises OverrideError."""
-    if not is_blend(competition, choices):
-        return [choices]
-    for option, chosen in (("--fold", choices.fold), ("--all-data", choices.all_data), ("--like", choices.like)):
-        if chosen:
-            raise OverrideError(f"{option} is for one training, but several are to be blended; leave it out.")
-    declared, folds = competition.recipes.get(choices.recipe), choices.folds
-    names, backbones = [choices.recipe], choices.backbones or (choices.backbone,)
-    if isinstance(declared, Ensemble):
-        names = [f"{choices.recipe}.{number}" for number in range(1, len(declared.members) + 1)]
-        backbones = (declared.backbones or (None,)) if backbones == (None,) else backbones
-        folds = folds or declared.folds
-    elif choices.time is not None:
-        folds = folds or FOLDS
-    each = replace(choices, folds=folds, backbones=(), time=None)
-    return [replace(each, recipe=name, backbone=backbone) for name in names for backbone in dict.fromkeys(backbones)]
-
-
-def recipe_named(competition: Competition, name: str) -> Recipe:
-    """A recipe as declared, or one of an ensemble by its number: ``strong.2``; raises OverrideError."""
-    of, _, number = name.rpartition(".")
-    several, declared = competition.recipes.get(of), competition.recipes.get(name)
-    if isinstance(several, Ensemble) and number.isdecimal() and 1 <= int(number) <= len(several.members):
-        return several.members[int(number) - 1]
-    if isinstance(declared, Ensemble):
-        known = ", ".join(f"{name}.{number}" for number in range(1, len(declared.members) + 1))
-        raise OverrideError(f"The recipe {name!r} of {competition.name} is an ensemble; name a member: {known}.")
-    if declared is None:
-        known = ", ".join(competition.recipes)
-        raise OverrideError(f"{competition.name} has no recipe {name!r}; it has {known}.")
-    return declared
-
-
 def resolve(competition: Competition, choices: Choices) -> tuple[Competition, Recipe]:
     """The competition and the recipe with every choice applied and sizes in pixels.
 
@@ -212,11 +105,19 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
     if choices.backbones:
         raise OverrideError(f"--backbone is given {len(choices.backbones)} times, but this is one training; name one.")
     if choices.like is not None:
+        declared = competition.metric
         competition, recipe = as_trained(competition, choices.like)
+        competition = competition if chose_metric(choices.like) else replace(competition, metric=declared)
     else:
         named = recipe_named(competition, choices.recipe)
         recipe = replace(named, on_cpu=None) if named.on_cpu is None or has_gpu() else named.on_cpu
     competition, recipe = apply_overrides(competition, recipe, choices.settings)
+    tuned_for = choices.like.known("scores").get("metric") if choices.like and choices.all_data else None
+    if choices.like and tuned_for not in (None, competition.scoring.name):
+        raise OverrideError(
+            f"--like: the post-processing of {choices.like.name} was tuned for {tuned_for}, not for "
+            f"{competition.scoring.name}, the metric now; train it again."
+        )
     if wrong := misfit(recipe, competition.target):
         raise OverrideError(f"{competition.name} {wrong}.")
     if choices.backbone is not None:
@@ -225,6 +126,16 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
         folder = Path(recipe.backbone.removeprefix("local-dir:")).expanduser().resolve()
         recipe = replace(recipe, backbone=f"local-dir:{folder}")
     return competition, recipe
+
+
+def chose_metric(run: Run) -> bool:
+    """Whether a run's metric was set by its user, there or in the run that it is like."""
+    config = run.record("config")
+    if run.members:
+        return chose_metric(run.beside(run.members[0]))
+    if any(setting.partition("=")[0].strip() == "metric" for setting in config.get("settings", ())):
+        return True
+    return config.get("like") is not None and chose_metric(run.beside(config["like"]))
 
 
 def lines_of_recipe(competition: Competition, choices: Choices) -> list[str]:

@@ -27,7 +27,8 @@ from comp.declare.reading import Size, sides
 from comp.declare.recipe import Stage
 from comp.declare.viewpoint import View
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.choices import Choices
+from comp.runs.resolve import Experiment
 from comp.submission.scoring import score_logits
 from comp.tools.speeds import endless
 from comp.training.backbone import set_size, training_mode

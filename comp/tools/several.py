@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from comp.console import Console
 from comp.runs import Goal, Run
-from comp.runs.resolve import Choices, Experiment, is_blend
+from comp.runs.choices import Choices, is_blend
+from comp.runs.resolve import Experiment
 from comp.tools.side_by_side import Job, each
 from comp.training.launching import is_main, main_first
 

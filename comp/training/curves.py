@@ -16,7 +16,8 @@ from comp.declare.recipe import LAYER_GROUPS
 from comp.errors import OverrideError
 from comp.files import replacing
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, Experiment, lines_of_recipe, resolve
+from comp.runs.choices import Choices
+from comp.runs.resolve import Experiment, lines_of_recipe, resolve
 from comp.training.finder import RangeTest
 from comp.training.prepared import prepare
 from comp.training.schedules import in_words, planned_rates

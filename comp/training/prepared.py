@@ -26,7 +26,8 @@ from comp.declare.reading import sides
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.declare.viewpoint import View, Viewpoint
 from comp.errors import BackboneError, DataError, counted
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.choices import Choices
+from comp.runs.resolve import Experiment
 from comp.submission.outputs import Outputs, outputs_for
 from comp.submission.scoring import must_postprocess
 from comp.training.backbone import build_classifier, digest, expectations, set_size

@@ -12,7 +12,7 @@ from comp.console import Console
 from comp.declare.competition import load_competition
 from comp.local_kaggle.grading import Grader, graders
 from comp.local_kaggle.server import running
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from tests.new.conftest import LAYOUTS
 
 # Other kinds of submissions are run by the tests of classes, numbers and pixels.

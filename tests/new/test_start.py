@@ -16,7 +16,7 @@ from comp.kaggle import client
 from comp.local_kaggle.server import running
 from comp.new import at_kaggle, start
 from comp.runs import Workspace
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from tests.kaggle.test_archives import by_deflate64
 
 TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.views=1")

@@ -9,7 +9,7 @@ import pytest
 from comp import runner
 from comp.console import Console
 from comp.runs import Run, Workspace
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from tests.conftest import declaring
 from tests.processes import killed_after, left_over, results
 

@@ -13,7 +13,7 @@ from comp.errors import DeclarationError
 from comp.notebook import Session
 from comp.report.explore import explore
 from comp.report.report import explain
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.submission.predictions import combined, read_predictions
 from tests.open.conftest import each
 

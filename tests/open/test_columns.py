@@ -10,7 +10,7 @@ from comp.console import Console
 from comp.declare.competition import load_competition
 from comp.errors import RunError
 from comp.runs import Workspace
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.submission.predictions import read_predictions
 from comp.training.predicting import predict_test_images
 from tests.open.conftest import each

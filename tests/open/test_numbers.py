@@ -10,7 +10,8 @@ from comp.notebook import Session
 from comp.report.compare import compare
 from comp.report.explore import explore
 from comp.report.report import explain
-from comp.runs.resolve import Choices, resolve
+from comp.runs.choices import Choices
+from comp.runs.resolve import resolve
 from comp.submission.predictions import read_predictions
 from comp.tools.ensembles import ensemble
 from tests.open.conftest import each

@@ -7,7 +7,8 @@ from comp.cli.options import Here
 from comp.console import Console
 from comp.errors import OverrideError
 from comp.notebook import Session
-from comp.runs.resolve import Choices, resolve
+from comp.runs.choices import Choices
+from comp.runs.resolve import resolve
 from tests.open.conftest import each
 
 OWN = """

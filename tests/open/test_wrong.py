@@ -9,7 +9,8 @@ from comp import runner
 from comp.console import Console
 from comp.errors import CompError, DeclarationError
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.choices import Choices
+from comp.runs.resolve import Experiment
 from comp.training.backbone import set_size
 from comp.training.finder import RangeTest
 from comp.training.prepared import prepare

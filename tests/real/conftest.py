@@ -12,7 +12,7 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, Competition, compe
 from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 BACKBONE = f"local-dir:{SHARED / 'weights' / 'mobilenetv2_100.tf2_in1k'}"

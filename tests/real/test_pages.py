@@ -16,7 +16,7 @@ from comp.report.compare import compare
 from comp.report.explore import explore
 from comp.report.gallery import maps_of
 from comp.report.report import explain
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from tests.real.conftest import BACKBONE, QUICKER
 from tests.report.in_browser.browsing import launched, looked_at, watching
 from tests.report.in_browser.serving import served

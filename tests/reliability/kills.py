@@ -16,7 +16,7 @@ from comp.declare.competition import Competition
 from comp.kaggle.connection import Endpoint
 from comp.kaggle.credentials import sign_in
 from comp.runs import Workspace, list_runs
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.training import features, training
 from tests.processes import Forked, left_over, results
 

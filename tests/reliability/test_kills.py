@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Stage
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from tests.reliability.kills import Workload, kill_at_random
 
 SEED = 4

@@ -26,7 +26,7 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import RunError
 from comp.runs import Workspace, list_runs
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 
 HISTORIES = Path(__file__).parent / "histories"
 

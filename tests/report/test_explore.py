@@ -14,7 +14,7 @@ from comp.declare.metrics import METRICS, weighted_log_loss
 from comp.declare.recipe import Recipe, Stage
 from comp.report.advice import advise
 from comp.report.explore import explore
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.training.features import content_digest
 from tests.report.conftest import Page
 

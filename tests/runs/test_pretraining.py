@@ -6,8 +6,9 @@ import pytest
 
 from comp.declare.recipe import Recipe, Stage
 from comp.errors import BackboneError, DeclarationError, OverrideError
+from comp.runs.choices import Choices
 from comp.runs.pretraining import in_pixels, pretraining, refuse_sizes
-from comp.runs.resolve import Choices, Experiment, resolve
+from comp.runs.resolve import Experiment, resolve
 
 
 def sizes(backbone, *declared):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,9 @@ from comp import Stage
 from comp.console import Console
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.custom import recorded
-from comp.runs.resolve import Choices, lines_of_recipe, resolve
+from comp.errors import OverrideError
+from comp.runs.choices import Choices
+from comp.runs.resolve import lines_of_recipe, resolve
 from comp.tools.ensembles import join
 
 
@@ -63,3 +66,21 @@ def test_a_stage_that_most_of_the_joined_folds_went_back_from_is_not_trained_aga
     (line,) = lines_of_recipe(made.competition, Choices(like=joined))
     assert line.startswith("left out")
     assert line.endswith(f"in {joined.name}: 1 stage")
+
+
+def test_a_run_that_is_like_another_goes_by_the_metric_declared_now_unless_one_was_set(shades, predicting):
+    made = predicting(shades)
+    stages = [recorded(Stage(size=16, learning_rate=0.1, train="head"))]
+    declared = {"augment": recorded(made.competition.augment), "layer_lr_ratio": made.competition.layer_lr_ratio}
+    declared["metric"] = "accuracy"
+    recipe = {"backbone": "test_resnet", "stages": stages}
+    one, other = (made.run(recipe=recipe, **declared, settings=chosen) for chosen in ([], ["metric=accuracy"]))
+    like = made.run(recipe=recipe, **declared, settings=[], like=other.name)
+    for run in (one, other, like):
+        run.write_record("trained", {"stages": stages})
+    edited = replace(made.competition, metric="macro_f1")
+    of_runs = [resolve(edited, Choices(like=run))[0].scoring.name for run in (one, other, like)]
+    assert of_runs == ["macro_f1", "accuracy", "accuracy"]
+    assert resolve(made.competition, Choices(like=one, all_data=True))
+    with pytest.raises(OverrideError, match="was tuned for accuracy, not for macro_f1"):
+        resolve(edited, Choices(like=one, all_data=True))

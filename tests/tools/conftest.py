@@ -2,7 +2,7 @@ import pytest
 
 from comp import runner
 from comp.console import Console
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 
 STRONG = """    recipes={
         "strong": Ensemble(

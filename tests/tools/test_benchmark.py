@@ -4,7 +4,7 @@ import re
 import pytest
 
 from comp.console import Console
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.tools import benchmark as module
 from comp.training.learner import Learner
 

@@ -8,7 +8,8 @@ from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
-from comp.runs.resolve import Choices, Experiment, is_blend, trainings_of
+from comp.runs.choices import Choices, is_blend, trainings_of
+from comp.runs.resolve import Experiment
 from comp.tools import planning, speeds
 from comp.tools.planning import Plan
 from comp.tools.side_by_side import Job

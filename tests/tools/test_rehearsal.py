@@ -16,7 +16,7 @@ from comp.declare.labels.given import GivenSplit, WithExtra
 from comp.errors import DataError, OverrideError
 from comp.files import lock_at
 from comp.runs import create_run
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.tools.rehearsal import judge, rehearsed, which_hide
 
 DIGITS = competition_named("digits", REPOSITORY_COMPETITIONS)

@@ -14,7 +14,7 @@ from comp import runner
 from comp.console import Console
 from comp.interrupts import own_handlers
 from comp.runs import Run, Workspace, list_runs
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.tools.side_by_side import _needs, _room
 from comp.tools.sweeps import sweep as search
 

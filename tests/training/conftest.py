@@ -13,7 +13,8 @@ from comp.data.tables import read_tables
 from comp.declare.recipe import Recipe, Stage
 from comp.declare.viewpoint import side_on
 from comp.runs import list_runs
-from comp.runs.resolve import Choices, Experiment
+from comp.runs.choices import Choices
+from comp.runs.resolve import Experiment
 from comp.training import training as module
 from comp.training.backbone import build_classifier, expectations, set_size
 from comp.training.images import Images

@@ -14,7 +14,8 @@ from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named,
 from comp.declare.recipe import Ensemble, Recipe, Stage
 from comp.errors import RunError
 from comp.runs import Workspace
-from comp.runs.resolve import Choices, Experiment, from_config, resolve
+from comp.runs.choices import Choices
+from comp.runs.resolve import Experiment, from_config, resolve
 from comp.submission.outputs import outputs_for
 from comp.training.config import config_of, fingerprint
 from comp.training.prepared import Prepared

@@ -10,7 +10,7 @@ from comp.data.tables import read_tables
 from comp.declare.labels.function import LabelFunction
 from comp.declare.recipe import Stage
 from comp.errors import DataError, DeclarationError
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.training.prepared import which_validate
 from tests.training.conftest import HEAD
 

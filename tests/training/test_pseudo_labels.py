@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from comp.errors import OverrideError, RunError
-from comp.runs.resolve import Choices, resolve
+from comp.runs.choices import Choices
+from comp.runs.resolve import resolve
 from comp.submission.outputs import Outputs
 from comp.submission.predictions import read_predictions, write_predictions
 from comp.training.config import config_of

@@ -22,7 +22,7 @@ from comp.declare.recipe import Stage
 from comp.errors import DataError, KaggleError, RunError
 from comp.kaggle.client import Kaggle
 from comp.runs import History, Run, Workspace, list_runs
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.training import prepared, resuming
 from comp.training import training as module
 from comp.training.resuming import under_way

@@ -10,7 +10,8 @@ from comp import TagNames, runner
 from comp.console import Console
 from comp.declare.recipe import Stage
 from comp.errors import OverrideError, RunError
-from comp.runs.resolve import Choices, as_trained, resolve
+from comp.runs.choices import Choices
+from comp.runs.resolve import as_trained, resolve
 from comp.submission.outputs import Outputs
 from comp.training.epochs import Epoch, say_epoch, say_stage
 from comp.training.inputs import to_predict

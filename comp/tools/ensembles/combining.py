@@ -21,7 +21,7 @@ from comp.declare.custom import recorded
 from comp.declare.recipe import Ensemble
 from comp.errors import RunError, counted
 from comp.runs import Goal, Run, Workspace, create_run, list_runs
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.submission.postprocessing import from_record
 from comp.submission.predictions import Member, keep_predictions, postprocessed, read_members
 from comp.submission.scoring import score_untuned, with_error

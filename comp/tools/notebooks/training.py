@@ -26,7 +26,8 @@ from comp.kaggle.downloads import forget
 from comp.kaggle.failures import PassingError
 from comp.kaggle.notebooks import create_dataset, download_output, execution, output, push
 from comp.runs import Run, Workspace, list_runs, take_in
-from comp.runs.resolve import Choices, resolve
+from comp.runs.choices import Choices
+from comp.runs.resolve import resolve
 from comp.tools.notebooks.package import (
     ARCHIVE,
     BACKBONE,

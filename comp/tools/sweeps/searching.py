@@ -32,8 +32,9 @@ from comp.errors import DivergedError, RunError
 from comp.files import held, lock_at
 from comp.report.diagnosis import diagnosis_of
 from comp.runs import Run, Workspace
+from comp.runs.choices import Choices
 from comp.runs.history import kept
-from comp.runs.resolve import Choices, Experiment, resolve
+from comp.runs.resolve import Experiment, resolve
 from comp.tools.side_by_side import Job, each, refuse_other_places
 from comp.tools.sweeps.space import Dimension, read_space
 from comp.training.config import fingerprint

@@ -13,7 +13,7 @@ from comp.report.explore import explore
 from comp.report.labels import check_labels
 from comp.report.report import explain
 from comp.runs import Run, Workspace
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.submission.predictions import read_predictions, write_predictions
 from comp.tools.ensembles import join
 from tests.conftest import Predicting, be_nobody, declaring, made_in

@@ -8,7 +8,7 @@ from comp.console import Console
 from comp.data.tables import read_tables
 from comp.errors import OverrideError
 from comp.runs import find_run, list_runs
-from comp.runs.resolve import Choices, is_blend, recipe_named, trainings_of
+from comp.runs.choices import Choices, is_blend, recipe_named, trainings_of
 from comp.tools.ensembles import blending
 from comp.tools.ensembles.methods import describe
 

@@ -17,7 +17,8 @@ from comp.kaggle.notebooks import Execution, Notebook, execution, push
 from comp.local_kaggle.grading import graders
 from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace, list_runs
-from comp.runs.resolve import Choices, resolve
+from comp.runs.choices import Choices
+from comp.runs.resolve import resolve
 from comp.tools.ensembles import join
 from comp.tools.notebooks import training
 from comp.tools.notebooks.training import arguments_of, bring

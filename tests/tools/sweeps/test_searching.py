@@ -11,7 +11,7 @@ import pytest
 
 from comp.console import Console
 from comp.runs import History, list_runs
-from comp.runs.resolve import Choices
+from comp.runs.choices import Choices
 from comp.tools.sweeps import searching
 from comp.tools.sweeps.searching import _Lock, study_at
 from comp.training import training
