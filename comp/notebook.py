@@ -34,6 +34,7 @@ from comp.console import Console
 from comp.data.reading import in_rgb, read_image
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.labels.table import answers_of, in_words
+from comp.declare.overrides import USUAL_NAMES
 from comp.declare.recipe import LAYER_GROUPS, Recipe, Stage
 from comp.declare.viewpoint import View
 from comp.errors import OverrideError, RunError
@@ -115,6 +116,8 @@ class Session:
         self.workspace = (
             Workspace.from_environment() if workspace is None else Workspace(Path(workspace).expanduser().resolve())
         )
+        if isinstance(settings, str):
+            raise OverrideError(f"`settings` is {settings!r}, but it should be a list, like [{settings!r}].")
         taken_from = None if like is None else find_run(self.workspace, like)
         self.choices = Choices(recipe, backbone, tuple(settings), seed, all_data, folds, fold, taken_from, split_seed)
         if folds is not None and fold is None:
@@ -318,7 +321,8 @@ class Session:
     def plot_confusion(self) -> Plot:
         """Plot the confusion matrix; of many classes, only those confused most. Raises RunError as above."""
         if self.competition.target != "single":
-            raise RunError("There is a confusion matrix of one class per image only; call most_confused().")
+            other = "most_confused" if self.competition.target == "multi" else "top_losses"
+            raise RunError(f"There is a confusion matrix of one class per image only; call {other}().")
         return confusion(confusion_to_read(self._outcomes().confusion))
 
     def diagnose(self) -> None:
@@ -330,7 +334,9 @@ class Session:
     def _stage(self, stage: Stage | None, changes: dict[str, Any]) -> Stage:
         known = [field.name for field in fields(Stage)]
         if unknown := [name for name in changes if name not in known]:
-            raise OverrideError(f"A stage has no field {unknown[0]!r}; it has {', '.join(known)}.")
+            usual = USUAL_NAMES.get(unknown[0])
+            has = f"did you mean {usual}?" if usual in known else f"it has {', '.join(known)}."
+            raise OverrideError(f"A stage has no field {unknown[0]!r}; {has}")
         if stage is None:
             size = (self.fitted[-1] if self.fitted else self.stages[0]).size
             stage = Stage(**{"size": size, "train": self._trains, **changes})

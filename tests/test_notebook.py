@@ -169,10 +169,15 @@ def test_fit_goes_on_at_the_size_of_the_stage_before_and_a_session_says_how_many
     ]
 
 
+def test_settings_that_are_one_text_are_refused(open_session):
+    with pytest.raises(OverrideError, match=r"it should be a list, like \['batch_size=32'\]"):
+        open_session(settings="batch_size=32")
+
+
 @pytest.mark.parametrize(
     ("arguments", "fields", "says"),
     [
-        ((), {"lr": 1e-2}, "no field 'lr'; it has .*cycles"),
+        ((), {"lr": 1e-2}, "no field 'lr'; did you mean learning_rate"),
         ((), {"cycles": 0}, "`cycles` is 0"),
         ((1e-2,), {}, r"0.01 is no Stage; .*fit\(learning_rate=0.01\)"),
         ((), {"cached": True, "train": "all"}, "`cached` is True"),

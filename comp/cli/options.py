@@ -30,7 +30,8 @@ def option(metavar: str | None, text: str, *names: str, **limits: Any) -> Any:
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A competition, as `comp list` names it.")]
 RunName = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or COMPETITION for its newest.")
+    str,
+    typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or COMPETITION for its newest finished."),
 ]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs, each a folder or COMPETITION/RUN.")]
 Processes = Annotated[int, option("N", "Share every batch among N processes, one per GPU.", min=1)]
@@ -110,7 +111,10 @@ class Here:
         return declaration_of(of if isinstance(of, str) else of.competition, *self.folders)
 
     def run(self, text: str) -> Run:
-        return find_run(self.workspace, text)
+        found = find_run(self.workspace, text)
+        if found.folder.parent.name == text:
+            self.console.say(f"the run: {found.name}")
+        return found
 
     def runs(self, texts: Sequence[str]) -> tuple[Competition, list[Run]]:
         """The competition of the first run, and all runs."""

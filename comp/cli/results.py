@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from comp.cli.options import Here, Name, Port, RunName, RunNames, command, option
-from comp.errors import RunError
+from comp.errors import RunError, counted
 from comp.runs import Run, broken_runs, list_runs
 
 # The columns of `comp runs`.
@@ -193,7 +193,7 @@ def _row(run: Run) -> str:
     else:
         score = f"{trained[0]} {trained[1]:.5f}" if trained else ""
     if "how" in scores:
-        state = f"{scores['how']} of {len(scores['members'])} runs"
+        state = f"{scores['how']} of {counted(len(scores['members']), 'run')}"
     elif "folds" in scores:
         state = f"{len(scores['folds'])} folds joined"
     elif scores:

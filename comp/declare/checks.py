@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from comp.errors import DeclarationError
 
 NAMES = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
-# The most characters of a mapping in an error; a longer one is shown by its keys.
+# The most characters of a value in an error; a longer mapping is shown by its keys, another object by its class.
 LONGEST = 200
 
 
@@ -48,6 +48,11 @@ def matching(pattern: str) -> Rule:
 
 def one_of(names: Collection[str]) -> Rule:
     return Rule(lambda name: name in names, f", one of {', '.join(names)}")
+
+
+# A function that makes an object, and not the object itself, of a library whose objects are callable too.
+MAKES = Rule(lambda part: type(part).__module__.partition(".")[0] not in ("albumentations", "torch", "torchvision"))
+NO_CLASS = Rule(lambda part: not isinstance(part, type))
 
 
 class Declared:
@@ -79,6 +84,8 @@ def _wrong(declaration: object, name: str, wanted: str) -> DeclarationError:
     said = re.sub(r" at 0x[0-9a-f]+", "", repr(found))
     if isinstance(found, Mapping) and len(said) > LONGEST:
         said = f"{{{', '.join(f'{key!r}: …' for key in found)}}}"
+    elif not isinstance(found, (str, tuple)) and len(said) > LONGEST:
+        said = f"{type(found).__name__}(…)"
     return DeclarationError(f"{type(declaration).__name__}: `{name}` is {said}, but it should be {wanted}.")
 
 

@@ -97,7 +97,9 @@ class Competition(Declared):
     submission: Annotated[SubmissionForm, f"a form: {', '.join(FORMS)}, or one of your own"]
     sample_submission: str = "sample_submission.csv"
     id_column: Literal[""] | str = ""
-    augment: Annotated[Viewpoint, "a viewpoint: side_on(), top_down() or upright()"] = field(default_factory=side_on)
+    augment: Annotated[Viewpoint, "side_on(), top_down() or upright(), with a `pipeline` or without"] = field(
+        default_factory=side_on
+    )
     layer_lr_ratio: Annotated[float, between(1)] = 10
     metric: Annotated[
         Annotated[str, one_of(METRICS)] | Metric,

@@ -97,7 +97,9 @@ class Metric(Declared):
         if self.takes == "probabilities":
             self.must_fit(range(predictions.shape[1]))
         field, names = f"Metric {self.name!r}: `score`", [classes] if self.named else []
-        score = called(field, self.score, targets, predictions, *names)
+        of_targets, of_these = (tuple(getattr(values, "shape", (len(values),))) for values in (targets, predictions))
+        given = f"{field}, given targets {of_targets} and {self.takes} {of_these}:"
+        score = called(given, self.score, targets, predictions, *names)
         # A numpy or torch scalar counts as a number; a list with one entry and text don't.
         shape = getattr(score, "shape", ())
         if len(shape) or isinstance(score, str) or not hasattr(score, "__float__"):

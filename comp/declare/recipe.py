@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise, takewhile
 from typing import Annotated, Any, Literal
 
-from comp.declare.checks import Declared, above, between, matching, one_of
+from comp.declare.checks import MAKES, NO_CLASS, Declared, above, between, matching, one_of
 from comp.declare.custom import short_name
 from comp.declare.metrics import Target
 from comp.declare.reading import Size, sides, size_in_words
@@ -39,12 +39,12 @@ LOSSES: dict[str, tuple[Target, ...]] = {
     "ordinal": ("single",),
 }
 Loss = Annotated[
-    Literal[""] | Annotated[str, one_of(LOSSES)] | Callable[[Any, Any], Any],
+    Literal[""] | Annotated[str, one_of(LOSSES)] | Annotated[Callable[[Any, Any], Any], NO_CLASS],
     f"one of {', '.join(LOSSES)}, or a function of logits and targets",
 ]
 
 TTA = Annotated[
-    Literal["none", "fixed", "random"] | Callable[[Any], Sequence[Any]],
+    Literal["none", "fixed", "random"] | Annotated[Callable[[Any], Sequence[Any]], MAKES],
     "'none', 'fixed', 'random', or a function of the image size that returns a list of pipelines",
 ]
 
@@ -67,7 +67,7 @@ class Head(Declared):
         tokens (B, T, F).
     """
 
-    build: Callable[[int, int], Any]
+    build: Annotated[Callable[[int, int], Any], MAKES, "a function of features and outputs"]
     pooled: bool = True
 
 
@@ -236,7 +236,7 @@ class Recipe(Declared):
     backbone: str = "resnet34.a1_in1k"
     pretrained: bool = True
     head: Annotated[
-        Annotated[str, one_of(HEADS)] | Head | Callable[[int, int], Any],
+        Annotated[str, one_of(HEADS)] | Head | Annotated[Callable[[int, int], Any], MAKES],
         f"one of {', '.join(HEADS)}, or a function of features and outputs",
     ] = "linear"
     loss: Loss = ""
@@ -244,7 +244,9 @@ class Recipe(Declared):
     dropout: Annotated[float, between(0, 0.95)] = 0.0
     accumulation: Count = 1
     clip_norm: Amount = 0.0
-    optimizer: str | Callable[[list[dict[str, Any]]], Any] = "adamw"
+    optimizer: Annotated[
+        str | Annotated[Callable[[list[dict[str, Any]]], Any], MAKES], "a name, or a function of the parameter groups"
+    ] = "adamw"
     optimizer_options: Annotated[Mapping[str, Any], "arguments by name, like {'momentum': 0.95}"] = field(
         default_factory=dict
     )
@@ -284,6 +286,8 @@ class Recipe(Declared):
         solved = any(stage.schedule == "lbfgs" for stage in self.stages)
         other = solved and self.head not in ("linear", "pretrained")
         yield "head", other, "'linear' or 'pretrained' with a stage of schedule 'lbfgs'"
+        given = {"lr", "weight_decay"} & set(self.optimizer_options)
+        yield "optimizer_options", given, "without lr, a stage's `learning_rate`, and the recipe's `weight_decay`"
         if all(stage.schedule == "lbfgs" for stage in self.stages):
             yield "mixup", self.mixup, "0 where all heads are solved by 'lbfgs', which has no batches"
             yield "dropout", self.dropout, "0 where all heads are solved by 'lbfgs', which regularises by itself"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from comp.declare.checks import Declared, between
+from comp.declare.checks import MAKES, Declared, between
 from comp.declare.reading import Fit, Size, sides
 from comp.errors import DeclarationError
 
@@ -18,7 +18,7 @@ from comp.errors import DeclarationError
 SYMMETRIES = {"none": (0,), "horizontal": (0, 4), "both": (0, 2, 4, 6), "dihedral": (0, 1, 2, 3, 4, 5, 6, 7)}
 
 Flips = Literal["none", "horizontal", "both", "dihedral"]
-Pipeline = Annotated[Callable[[Any], Any], "a function of the image size that returns a pipeline"]
+Pipeline = Annotated[Callable[[Any], Any], MAKES, "a function of the image size that returns a pipeline"]
 
 
 @dataclass(frozen=True)

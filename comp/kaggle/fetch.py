@@ -54,8 +54,12 @@ def download(
             )
     except (CredentialsError, MissingError) as error:
         # The slug may be a mere placeholder, equal to the name: the data may be on this machine instead.
-        if competition.kaggle == competition.name and not holds_files(folder):
-            another = f"`comp new {competition.name} --data DIR` links them instead"
+        name = competition.name
+        if holds_files(folder):
+            another = f"`comp train {name}` and `comp predict {name}` take the files that are in {folder}"
+            error.args = (f"{str(error).removesuffix('.')}; {another}.",)
+        elif competition.kaggle == name:
+            another = f"`comp new {name} --data DIR` links them instead"
             error.args = (f"{str(error).removesuffix('.')}; where the files are on this machine, {another}.",)
         raise
     if downloaded and not delete_archives:

@@ -193,8 +193,10 @@ def _write_test_predictions(
     of_answers = combined(competition, trained.outputs.predictions(logits), answers)
     probabilities, ids = with_prior(tables, of_answers, shares), tables.answers.test["id"].to_list()
     if unread := len(ids) - len(of_answers):
-        what = "test images can't" if answers is None else "answers have no test image that can"
-        console.say(f"{unread} {what} be read and get the average of the training labels")
+        what = ("test image can't be read and gets", "test images can't be read and get")
+        if answers is not None:
+            what = ("answer has no readable test image and gets", "answers have no readable test image and get")
+        console.say(f"{counted(unread, *what)} the average of the training labels")
     made = postprocessed(competition, ids, classes, probabilities)
     keep_predictions(run, "test", ids, classes, made, probabilities)
     submission = build_submission(competition, classes, tables.sample_submission, ids, postprocessing(made))

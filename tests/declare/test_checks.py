@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
+import albumentations as A  # noqa: N812 - as its own documentation has it
 import pytest
+import torch
+from torch import nn
 
 import comp
 from comp import Folders, LabelFunction, Recipe, Stage
@@ -206,3 +209,18 @@ def test_a_form_of_ones_own_that_lacks_fields_is_told_which():
 
     with pytest.raises(DeclarationError, match=r"no `targets` and no `decode` and no `classes_in`\."):
         comp.Competition(**{**RIGHT["Competition"], "submission": Form()})
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: Recipe(stages=[STAGE], head=nn.Linear(64, 5)), "head"),
+        (lambda: Recipe(stages=[STAGE], loss=nn.CrossEntropyLoss), "loss"),
+        (lambda: Recipe(stages=[STAGE], tta=A.Compose([A.HorizontalFlip()])), "tta"),
+        (lambda: side_on(pipeline=A.Compose([A.HorizontalFlip()])), "pipeline"),
+    ],
+)
+def test_a_finished_object_where_a_function_makes_one_is_told_so(make, field):
+    with pytest.raises(DeclarationError, match=f"(?s)`{field}` is .*, but it should be .*a function of"):
+        make()
+    assert Recipe(stages=[Stage(size=16, train="head")], loss=nn.CrossEntropyLoss(), optimizer=torch.optim.SGD)

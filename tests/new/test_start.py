@@ -255,6 +255,9 @@ def test_data_of_a_competition_that_is_declared_are_linked_in_another_home(
     plugins = ("--competitions", tmp_path / "plugins")
     assert "comp new mine --data DIR" in comp(*plugins, "check", "mine").err
     assert "`comp new mine --data DIR` links them instead" in comp(*plugins, "download", "mine").err
+    (elsewhere.data("mine") / "train.csv").touch()
+    assert "`comp train mine`" in comp(*plugins, "download", "mine").err
+    (elsewhere.data("mine") / "train.csv").unlink()
     # The rest of a failed download doesn't count as data.
     assert "The data of mine are not here" in comp(*plugins, "check", "mine").err
     other = lay_out("cassava-leaf-disease-classification")

@@ -142,4 +142,4 @@ def test_without_network_it_gives_the_run_s_submission_and_pushed_by_kaggle_s_cl
     kept = ["q01", "q02", "q11", "q05"]
     assert (submission[kept] == before.idxmax(axis=1)[kept]).all()
     assert submission["z1"] == "red"
-    assert "1 test images can't be read" in found.log
+    assert "1 test image can't be read" in found.log
