@@ -95,7 +95,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         ],
         answers=None if tables.answers is tables else len(tables.answers.train),
         groups=None if tables.groups is None else len(set(tables.groups)),
-        together=_together(tables),
+        together=_together(tables) if competition.target == "multi" else None,
         histograms=charts,
         shapes=_shapes(readable),
         sizes=_by_part(readable["width"].astype(str) + " × " + readable["height"].astype(str), readable["part"], 6),
@@ -130,10 +130,8 @@ def _in_quantiles(tables: Tables) -> Tables:
     return replace(tables, classes=tuple(names), targets=has if len(tables.classes) > 1 else has.argmax(axis=1))
 
 
-def _together(tables: Tables) -> dict[str, Any] | None:
-    """How often the most frequent tags occur together; None without tags."""
-    if tables.targets.ndim == 1:
-        return None
+def _together(tables: Tables) -> dict[str, Any]:
+    """How often the most frequent tags occur together."""
     kept = np.sort(np.argsort(-tables.targets.sum(axis=0), kind="stable")[:TOGETHER_AT_MOST])
     names = [tables.classes[index] for index in kept]
     return {

@@ -112,6 +112,7 @@ def test_numbers_are_learned_resumed_shown_compared_blended_rehearsed_and_taken_
     done.resumes()
     competition, workspace = made.competition, done.workspace
     page = explore(competition, done.choices, workspace, Console()).read_text(encoding="utf-8")
+    assert 'id="together"' not in page  # quantiles are no tags
     assert "age 2" in page
     again = opened(made, "loss=l1", "stages.cycle_length=6")
     assert "R²" in compare(competition, [done.run, again.run], workspace).read_text(encoding="utf-8")
