@@ -141,6 +141,12 @@ def _weighted(weights: Mapping[str, float] | None, targets: Sequence[Target]) ->
     return Metric("weighted_log_loss", "probabilities", False, score, targets, named=True, tuned="temperature")
 
 
+def names_weighted(metric: Metric) -> tuple[str, ...]:
+    """The names of the classes to which a `weighted_log_loss` gives a weight; empty for other metrics."""
+    score = metric.score
+    return tuple(score.args[0] or ()) if isinstance(score, partial) and score.func is _weighted_log_loss else ()
+
+
 # Score functions are partials of this module's functions, because closures can't be pickled.
 def _scikit_learn(name: str, targets: Predictions, predictions: Predictions, **options: Any) -> float:
     """Return the score by scikit-learn's metric of this name, without its warnings of few images or classes."""
