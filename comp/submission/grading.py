@@ -21,13 +21,58 @@ def grader(competition: Competition) -> Callable[[pd.DataFrame, pd.DataFrame], f
     """Return a function that scores a submission against the answers, both as text in the sample submission's columns.
 
     The function raises SubmissionError for a submission without the answers' columns and ids; rows may be in any order.
-    It knows the classes that the tables show, and of `ProbabilityOf` the other class if the metric weighs it.
+    It knows the classes that the tables show, and of `ProbabilityOf` the other class if the metric weighs it. Where ids
+    name an image and a column, and images lack some, it is the mean of the columns' scores.
     """
     form, classes = competition.submission, tuple[str, ...]()
     if isinstance(form, ProbabilityOf):
         others = {*names_weighted(competition.scoring)} - {form.label}
         classes = (*others, form.label) if len(others) == 1 else ()
-    return lambda answers, submission: competition.scoring(*compared(competition, answers, submission, classes))
+
+    def score(answers: pd.DataFrame, submission: pd.DataFrame) -> float:
+        if (columns := _columns_apart(competition, answers)) is None:
+            return competition.scoring(*compared(competition, answers, submission, classes))
+        id_column = _must_have_ids(competition, answers, submission)
+        found = [
+            (len(rows), competition.scoring(*compared(competition, rows, submission[submission[id_column].isin(ids)])))
+            for _, rows in answers.groupby(columns, sort=False)
+            for ids in [rows[id_column]]
+        ]
+        counts, scores = np.array([one for one in found if not np.isnan(one[1])]).reshape(-1, 2).T
+        if competition.scoring.name == "rmse":  # over all values, however many a column has
+            return float(np.sqrt(np.average(scores**2, weights=counts)))
+        return float(scores.mean()) if len(scores) else float("nan")
+
+    return score
+
+
+def _columns_apart(competition: Competition, answers: pd.DataFrame) -> pd.Series[str] | None:
+    """The column that each id names (N,), where some images lack columns, so that each is scored on its own images.
+
+    None where all images have all columns. Raises SubmissionError for a metric that compares the columns of an image.
+    """
+    form, metric = competition.submission, competition.scoring
+    if not hasattr(form, "parts"):
+        return None
+    parts = parts_of(form, answers[competition.id_column or answers.columns[0]].str.strip())
+    if len(parts) == parts[0].nunique() * parts[1].nunique():
+        return None
+    if not metric.is_named or competition.target not in ("multi", "number", "fractions"):
+        raise SubmissionError(
+            f"Some images have no row of some columns in the answers, but {metric.name} compares all columns of an "
+            "image; submit to Kaggle itself, or give the sample submission and the answers a row for each."
+        )
+    return parts[1]
+
+
+def _must_have_ids(competition: Competition, answers: pd.DataFrame, submission: pd.DataFrame) -> str:
+    """The name of the id column; raises SubmissionError where columns or ids of the submission aren't the answers'."""
+    id_column = competition.id_column or answers.columns[0]
+    if list(submission.columns) != list(answers.columns):
+        raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
+    if sorted(submission[id_column]) != sorted(answers[id_column]):
+        raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
+    return id_column
 
 
 def compared(
@@ -37,12 +82,8 @@ def compared(
 
     known: the classes, where they are known; by default those that the form finds. Raises SubmissionError.
     """
-    id_column = competition.id_column or answers.columns[0]
+    id_column = _must_have_ids(competition, answers, submission)
     columns = [column for column in answers.columns if column != id_column]
-    if list(submission.columns) != list(answers.columns):
-        raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
-    if sorted(submission[id_column]) != sorted(answers[id_column]):
-        raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
     form = competition.submission
     if hasattr(form, "parts"):
         answers, submission = (
