@@ -16,7 +16,7 @@ from comp.declare.checks import Declared, between, matching, misspelt, one_of
 from comp.declare.columns import Columns
 from comp.declare.forms import FORMS, SubmissionForm
 from comp.declare.labels.table import LabelSource, TestSource
-from comp.declare.metrics import METRICS, TARGETS, Metric, Target
+from comp.declare.metrics import METRICS, OF_FRACTIONS, TARGETS, Metric, Target
 from comp.declare.own_images import AskForAll, HiddenImages, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable, Read
 from comp.declare.recipe import Ensemble, Recipe
@@ -133,7 +133,10 @@ class Competition(Declared):
 
     @property
     def scoring(self) -> Metric:
-        return METRICS[self.metric] if isinstance(self.metric, str) else self.metric
+        if not isinstance(self.metric, str):
+            return self.metric
+        others = OF_FRACTIONS if self.target == "fractions" else {}
+        return others.get(self.metric, METRICS[self.metric])
 
 
 def find_competitions(*folders: Path) -> dict[str, Path]:

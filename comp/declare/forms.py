@@ -293,15 +293,15 @@ class Numbers:
     targets: ClassVar[tuple[Target, ...]] = TARGETS_OF["numbers"]
 
     def encode(self, predictions: Predictions, classes: Sequence[str], columns: Sequence[str]) -> pd.DataFrame:
-        if len(classes) == 1:
+        if len(classes) == len(columns) == 1:
             return _one_column(columns, predictions[:, 0])
-        _require_columns(columns, classes)
+        _require_columns(columns, classes, numbers=True)
         return _a_column_each(predictions, classes, columns)
 
     def decode(self, frame: pd.DataFrame, classes: Sequence[str]) -> Predictions:
-        if len(classes) == 1:
-            return _numbers(_only(frame).to_frame())
-        _require_columns(list(frame.columns), classes)
+        if len(classes) == len(frame.columns) == 1:
+            return _numbers(frame)
+        _require_columns(list(frame.columns), classes, numbers=True)
         return _numbers(frame[list(classes)])
 
     def classes_in(self, *frames: pd.DataFrame) -> tuple[str, ...]:
@@ -356,19 +356,20 @@ def _numbered(rows: Iterable[Sequence[str]], classes: Sequence[str]) -> list[lis
     return [[index[name] for name in row] for row in rows]
 
 
-def _require_columns(columns: Sequence[str], classes: Sequence[str]) -> None:
+def _require_columns(columns: Sequence[str], classes: Sequence[str], *, numbers: bool = False) -> None:
     missing, extra = sorted(set(classes) - set(columns)), sorted(set(columns) - set(classes))
-    if len(columns) == 1 and extra:
+    if len(columns) == 1 and extra and not numbers:
         raise SubmissionError(
             f"The sample submission has one column after the id, {columns[0]!r}, but the declared form writes one for "
             f"each of {len(classes)}; declare ProbabilityOf(class) where it holds the probability of one class."
         )
     if missing or extra:
-        both = ((missing, "missing"), (extra, "no class"))
-        odd = [f"{', '.join(some[:5])} {'is' if len(some) == 1 else 'are'} {what}" for some, what in both if some]
+        what, no = ("labels' numbers", "not in `values`") if numbers else ("classes of the training data", "no class")
+        both = ((missing, "missing"), (extra, no))
+        odd = [f"{', '.join(some[:5])} {'is' if len(some) == 1 else 'are'} {why}" for some, why in both if some]
         raise SubmissionError(
-            f"The columns after the id should be the classes of the training data, but {' and '.join(odd)}; check the "
-            "label source and `submission` in competition.py."
+            f"The columns after the id should be the {what}, but {' and '.join(odd)}; check the label source and "
+            "`submission` in competition.py."
         )
 
 

@@ -109,8 +109,8 @@ class Metric(Declared):
 
     @property
     def is_named(self) -> bool:
-        """Whether it is one of `METRICS`, not a custom metric."""
-        return METRICS.get(self.name) is self
+        """Whether it is one of `METRICS` or `OF_FRACTIONS`, not a custom metric."""
+        return any(found.get(self.name) is self for found in (METRICS, OF_FRACTIONS))
 
     def must_fit(self, classes: Sequence[Any]) -> None:
         """Raise DeclarationError where the metric isn't defined for this number of classes."""
@@ -143,6 +143,12 @@ def _weighted(weights: Mapping[str, float] | None, targets: Sequence[Target]) ->
     return Metric("weighted_log_loss", "probabilities", False, score, targets, named=True, tuned="temperature")
 
 
+def names_weighted(metric: Metric) -> tuple[str, ...]:
+    """The names of the classes to which a `weighted_log_loss` gives a weight; empty for other metrics."""
+    score = metric.score
+    return tuple(score.args[0] or ()) if isinstance(score, partial) and score.func is _weighted_log_loss else ()
+
+
 # Score functions are partials of this module's functions, because closures can't be pickled.
 def _scikit_learn(name: str, targets: Predictions, predictions: Predictions, **options: Any) -> float:
     """Return the score by scikit-learn's metric of this name, without its warnings of few images or classes."""
@@ -154,13 +160,15 @@ def _scikit_learn(name: str, targets: Predictions, predictions: Predictions, **o
 
 
 def _log_loss(targets: Predictions, probabilities: Predictions) -> float:
-    """Multi-class log loss, also of shares; for tags and fractions, the mean of the columns' log losses."""
-    import numpy as np
-
+    """Multi-class log loss, also of shares, which are floats; for tags, the mean of the columns' log losses."""
     if targets.ndim == 1:
         return float(_log_losses_of_labels(targets, probabilities).mean())
-    if targets.dtype.kind == "f" and np.allclose(targets.sum(axis=1), 1, atol=ROUNDING):
+    if targets.dtype.kind == "f":
         return float(-(targets * _logarithm(probabilities)).sum(axis=1).mean())
+    return _mean_log_loss(targets, probabilities)
+
+
+def _mean_log_loss(targets: Predictions, probabilities: Predictions) -> float:
     return float(_log_losses(targets, probabilities).mean())
 
 
@@ -365,4 +373,9 @@ METRICS = {
         Metric("mae", "numbers", False, partial(_scikit_learn, "mean_absolute_error")),
         Metric("r2", "numbers", True, partial(_scikit_learn, "r2_score")),
     )
+}
+
+# Shares and fractions are both floats, whose rows can't tell which they are: one row of fractions may sum to one.
+OF_FRACTIONS = {
+    "log_loss": Metric("log_loss", "probabilities", False, _mean_log_loss, ("fractions",), tuned="temperature"),
 }

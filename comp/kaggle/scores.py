@@ -27,6 +27,7 @@ class ScoredRun:
     place: on the leaderboard, of the first known score of private, public and validation. Empty where there is no
         score, or no leaderboard.
     edited: the submitted file is not what the run predicted.
+    other: the name of the metric that the validation score is of, where another one is declared now; else empty.
     """
 
     name: str
@@ -35,11 +36,12 @@ class ScoredRun:
     private: float | None
     place: str
     edited: bool
+    other: str = ""
 
     @property
     def gap(self) -> float | None:
         """The public score minus the validation score of the same predictions."""
-        if self.validation is None or self.public is None or self.edited:
+        if self.validation is None or self.public is None or self.edited or self.other:
             return None
         return self.public - self.validation
 
@@ -88,7 +90,7 @@ def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
     for run in runs:
         place = f"{'~' if run.public is None else ''}{run.place}" if run.place else "-"
         public = f"{shown(run.public)}{'*' if run.edited else ''}"
-        scores = (shown(run.validation), public, shown(run.gap, "+.5f"), shown(run.private))
+        scores = (f"{shown(run.validation)} {run.other}".rstrip(), public, shown(run.gap, "+.5f"), shown(run.private))
         table.add_row(Text(run.name), *scores, place)
     console.table(table)
     by_validation = "; ~ by validation" if any(run.place and run.public is None for run in runs) else ""
@@ -115,11 +117,13 @@ def _scored(run: Run, board: Board, competition: Competition) -> ScoredRun:
     scores = run.record("scores") if run.has("scores") else {}
     submitted = run.record("submitted") if run.has("submitted") else {}
     validation, public, private = scores.get("tuned"), submitted.get("score"), submitted.get("private_score")
-    known = [score for score in (private if board.private else None, public, validation) if score is not None]
-    better, place = competition.scoring.higher_is_better, ""
+    metric, better, place = competition.scoring.name, competition.scoring.higher_is_better, ""
+    other = name if (name := scores.get("metric", metric)) != metric else ""
+    candidates = (private if board.private else None, public, None if other else validation)
+    known = [score for score in candidates if score is not None]
     if known and board.rows:
         place = standing_of(known[0], board.rows, board.own, higher_is_better=better)
-    return ScoredRun(run.name, validation, public, private, place, submitted.get("edited", False))
+    return ScoredRun(run.name, validation, public, private, place, submitted.get("edited", False), other)
 
 
 def _write_board(place: Path, board: Board) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from comp.declare.competition import Competition, find_competitions, load_competition
 from comp.errors import CompError, SubmissionError
-from comp.submission.submission import grader
+from comp.submission.grading import grader
 
 log = logging.getLogger(__name__)
 

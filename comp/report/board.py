@@ -138,8 +138,8 @@ def _row(run: Run) -> dict[str, Any]:
 
     ``state``: training, stopped, trained, predicted or submitted; broken for a run that can't be read, and ``problem``
     says why and what to do. ``score``: the validation score, with all views and post-processing if ``tuned``, else of
-    the plain view in the last epoch. ``epochs``: finished and in total. ``seconds``: the finished epochs' time;
-    ``left``: about how much more, while it trains.
+    the plain view in the last epoch; ``metric``: its name. ``epochs``: finished and in total. ``seconds``: the finished
+    epochs' time; ``left``: about how much more, while it trains.
     """
     row = {"folder": run.folder.name, "has_report": run.report.is_file(), "problem": None}
     try:
@@ -173,6 +173,7 @@ def _row(run: Run) -> dict[str, Any]:
             "left": left,
             "score": scores.get("tuned", score),
             "tuned": "tuned" in scores,
+            "metric": scores["metric"] if "tuned" in scores else of_kept[0] if of_kept else last.get("metric"),
             "leaderboard": run.leaderboard_score,
             "epochs": (done, max(total, done)) if stages else None,
             "last": last,

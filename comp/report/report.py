@@ -76,7 +76,7 @@ def explain(
         "postprocessing": "; ".join(filter(None, [in_words(outcomes.postprocessing), errors])),
         "doubt": doubt(scores),
         "diagnosis": [] if recipe is None else diagnosis_of(run),
-        "stages": [] if recipe is None else _stages(run, recipe, competition.scoring.name),
+        "stages": [] if recipe is None else _stages(run, recipe, scores["metric"]),
         "command": command_of(config, trained or None),
         "unexplained": trained["unexplained"] if trained and _ended_early(config, trained) else None,
         "several": tables is not of_images,

@@ -6,7 +6,7 @@ read back in blocks of rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -18,7 +18,7 @@ import pandas as pd
 
 from comp.declare.competition import Competition
 from comp.declare.forms import FORMS, SubmissionForm
-from comp.declare.labels.csv import pivoted, read_csv_in_blocks, read_ids
+from comp.declare.labels.csv import read_csv_in_blocks, read_ids
 from comp.errors import CompError, DeclarationError, SubmissionError
 from comp.files import replacing
 from comp.runs import Run, tag_of
@@ -51,7 +51,7 @@ class SampleSubmission:
 
     def written(self, classes: Sequence[str]) -> list[str]:
         """The columns after the id that a form writes, the classes among them in the classes' order."""
-        return list(self.columns[1:]) if self.parts is None else _in_order(self.parts[1], classes)
+        return list(self.columns[1:]) if self.parts is None else in_class_order(self.parts[1], classes)
 
     @property
     def header(self) -> list[str]:
@@ -104,7 +104,7 @@ def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm
         raise SubmissionError(f"{path} has the id {doubled.iloc[0]!r} more than once.")
     others = tuple(column for column in columns if column != ids.name)
     order = () if columns[0] == ids.name else columns
-    parts = _parts_of(form, ids) if form is not None and hasattr(form, "parts") else None
+    parts = parts_of(form, ids) if form is not None and hasattr(form, "parts") else None
     if parts is not None and len(others) > 1:
         raise SubmissionError(
             f"{path} has {len(others)} columns beside the id ({', '.join(others[:5])}), but the ids of "
@@ -113,7 +113,7 @@ def read_sample_submission(path: Path, id_column: str = "", form: SubmissionForm
     return SampleSubmission((str(ids.name), *others), ids, order, parts)
 
 
-def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
+def parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
     """The image and the column (N, 2) that each id names, indexed as the ids; raises DeclarationError for bad ones."""
     parts = of_form(form, "parts", ids)
     asked = f"Competition: `submission` is {type(form).__name__}: `parts` of the form should return a DataFrame (N, 2)"
@@ -129,7 +129,7 @@ def _parts_of(form: SubmissionForm, ids: pd.Series[str]) -> pd.DataFrame:
     return parts.set_axis([0, 1], axis=1).set_axis(ids.index)
 
 
-def _in_order(names: pd.Series[str], classes: Sequence[str]) -> list[str]:
+def in_class_order(names: pd.Series[str], classes: Sequence[str]) -> list[str]:
     """The distinct names: classes in their order, then others as they come."""
     places = {name: place for place, name in enumerate(classes)}
     return sorted(names.unique().tolist(), key=lambda name: places.get(name, len(places)))
@@ -344,54 +344,10 @@ def of_form(form: SubmissionForm, method: str, *given: Any) -> Any:
 
 
 def exact_predictions(competition: Competition, classes: Sequence[str], targets: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The targets as predictions for the competition's form; `compared` reads them back."""
+    """The targets as predictions for the competition's form; `grading.compared` reads them back."""
     takes = competition.submission.takes
     if takes == "probabilities" and competition.target == "single":
         return np.eye(len(classes))[targets]
     if takes == "ranking":
         return targets[:, None]
     return np.stack([targets, np.ones(len(targets))], axis=1) if takes == "confidence" else targets
-
-
-def grader(competition: Competition) -> Callable[[pd.DataFrame, pd.DataFrame], float]:
-    """Return a function that scores a submission against the answers, both as text in the sample submission's columns.
-
-    The function raises SubmissionError for a submission without the answers' columns and ids; rows may be in any order.
-    """
-    return lambda answers, submission: competition.scoring(*compared(competition, answers, submission))
-
-
-def compared(
-    competition: Competition, answers: pd.DataFrame, submission: pd.DataFrame
-) -> tuple[npt.NDArray[Any], npt.NDArray[Any], tuple[str, ...]]:
-    """The targets, predictions and classes for the metric, in the answers' order, from both tables as text.
-
-    Raises SubmissionError.
-    """
-    id_column = competition.id_column or answers.columns[0]
-    columns = [column for column in answers.columns if column != id_column]
-    if list(submission.columns) != list(answers.columns):
-        raise SubmissionError(f"The columns should be {', '.join(answers.columns[:5])}.")
-    if sorted(submission[id_column]) != sorted(answers[id_column]):
-        raise SubmissionError(f"The column {id_column!r} should hold each of the {len(answers)} ids once.")
-    form = competition.submission
-    if hasattr(form, "parts"):
-        answers, submission = (
-            pivoted(rows, parts, parts[1].unique().tolist(), id_column, columns[0])
-            for rows in (answers, submission)
-            for parts in [_parts_of(form, rows[id_column].str.strip())]
-        )
-        columns = list(answers.columns[1:])
-    theirs = submission.set_index(id_column).loc[answers[id_column]].reset_index(drop=True)
-    classes = form.classes_in(answers[columns], theirs[columns])
-    columns = _in_order(pd.Series(columns), classes)
-    targets, predictions = form.decode(answers[columns], classes), form.decode(theirs[columns], classes)
-    if form.takes in ("ranking", "confidence"):
-        return targets[:, 0].astype(np.intp), predictions, classes
-    if competition.target == "multi":
-        return targets.astype(np.intp), predictions, classes
-    if form.takes == "probabilities" and competition.target == "single":
-        # Kaggle's clipping: a confident mistake costs much, but not an infinite loss.
-        clipped = predictions.clip(1e-15, 1 - 1e-15)
-        return targets.argmax(axis=1), clipped / clipped.sum(axis=1, keepdims=True), classes
-    return targets, predictions, classes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import chain
@@ -27,8 +27,8 @@ from comp.declare.labels.table import answers_of
 from comp.declare.own_images import ANSWERS, SAMPLE, HiddenImages, KnownLabels
 from comp.files import lock_at, numbered_folder
 from comp.runs import Run, Workspace
+from comp.submission.grading import compared
 from comp.submission.jackknife import error_of
-from comp.submission.submission import compared
 from comp.submission.uncertainty import FINE
 
 Rows = npt.NDArray[np.bool_]
@@ -86,7 +86,9 @@ def rehearsed(
         groups = rows["group"].to_numpy()[first] if "group" in rows else None
         console.say(f"rehearsal of {competition.name}: {hidden.sum()} of {len(hidden)} labelled images are hidden")
         made = run(meanwhile, inside)
-        judge(meanwhile, made, read_csv(place / ANSWERS), groups, hidden, console)
+        # Where ids name an image and a column, the submission may not ask for all columns.
+        known = tables.classes if tables.sample_submission.parts is None else ()
+        judge(meanwhile, made, read_csv(place / ANSWERS), groups, hidden, console, known)
     return made
 
 
@@ -130,13 +132,15 @@ def judge(
     groups: npt.NDArray[Any] | None,
     hides: Rows,
     console: Console,
+    classes: Sequence[str] = (),
 ) -> None:
     """Score a run's submission; print and record the expected score.
 
     answers: as text. groups: of the answers (A,), if there are any. hides: True for the hidden labelled images (N,).
+    classes: see `compared`.
     """
     console.log = run.log
-    targets, predictions, classes = compared(competition, answers, read_csv(run.submission))
+    targets, predictions, classes = compared(competition, answers, read_csv(run.submission), classes)
     hidden, known = int(hides.sum()), int((~hides).sum())
     those = f"{len(answers)} hidden {'images' if len(answers) == hidden else 'answers'}"
     score = competition.scoring(targets, predictions, classes)

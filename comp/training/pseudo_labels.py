@@ -54,7 +54,7 @@ class PseudoLabels:
 
 
 def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: Rows, outputs: Outputs) -> PseudoLabels:
-    """The pseudo-labels by a run, or by that one of its folds which leaves out the same validation images.
+    """The pseudo-labels by a run, or by that one of its members which leaves out the same validation images.
 
     Raises OverrideError where there are no classes or tags to learn, or no probabilities of an image to learn from,
     RunError for a run of other classes or without predictions.
@@ -64,7 +64,7 @@ def pseudo_labels_of(teacher: Run, recipe: Recipe, tables: Tables, validating: R
     if recipe.loss == "asymmetric" and outputs.kind == "softmax":
         raise OverrideError("--teacher gives each class a share, but `loss` is 'asymmetric', which takes one class.")
     validates = set(answers_of(tables.train).iloc[validating])
-    unaware = next((run for run in _with_members(teacher) if _left_out(run, validates)), None)
+    unaware = _unaware(teacher, validates)
     chosen = teacher if unaware is None else unaware
     if ranked := next((run for run in _with_members(chosen) if run.record("config").get("how") == "ranks"), None):
         raise OverrideError(
@@ -106,7 +106,13 @@ def _with_members(run: Run) -> Iterator[Run]:
             yield from _with_members(member)
 
 
+def _unaware(teacher: Run, validates: set[str]) -> Run | None:
+    """The first of the run and its members that learned nothing of these images."""
+    return next((run for run in _with_members(teacher) if _left_out(run, validates)), None)
+
+
 def _left_out(run: Run, validates: set[str]) -> bool:
-    """Whether exactly these images validated in a run, without a teacher that may have seen them."""
-    there = (run.folder / "split.csv").is_file() and "teacher" not in run.record("config")
-    return there and bool(validates) and run.validating() == validates
+    """Whether exactly these images validated in a run, and no teacher of it or of its members may have seen them."""
+    there = bool(validates) and (run.folder / "split.csv").is_file() and run.validating() == validates
+    taught = (one.record("config").get("teacher") for one in _with_members(run)) if there else ()
+    return there and all(_unaware(run.beside(one["run"]), validates) is not None for one in taught if one)

@@ -59,7 +59,7 @@ def test_every_metric_has_a_form_that_carries_it():
     for metric in METRICS.values():
         for target in metric.targets:
             competition = scored_by(metric.name, target)
-            assert (competition.scoring, competition.target) == (metric, target)
+            assert (competition.scoring.name, competition.target) == (metric.name, target)
 
 
 def test_plugins_are_found_by_folder_and_loaded_by_name_and_dashes_stand_for_underscores(tmp_path):

@@ -12,6 +12,7 @@ from comp.declare.forms import (
     ClassName,
     ClassNumber,
     ClassWithConfidence,
+    Numbers,
     ProbabilityOf,
     ProbabilityPerClass,
     TagNames,
@@ -100,6 +101,24 @@ def test_a_form_of_one_column_refuses_a_sample_of_more(form):
 def test_the_probability_of_a_class_that_is_not_one_of_two_is_refused(classes):
     with pytest.raises(SubmissionError, match="`label` is 'dog'"):
         ProbabilityOf("dog").encode(np.ones((1, len(classes))), classes, ["label"])
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "said"),
+    [
+        (["biomass"], ["biomass", "height"], "but height is not in `values`"),
+        (["biomass", "age"], ["biomass", "height"], "but age is missing and height is not in `values`"),
+        (["biomass", "height"], ["biomass"], "but height is missing"),
+        (["biomass", "height"], ["target"], "but biomass, height are missing and target is not in `values`"),
+    ],
+)
+def test_values_that_are_not_the_samples_columns_are_named(values, columns, said):
+    for use in (
+        lambda: Numbers().encode(np.ones((1, len(values))), values, columns),
+        lambda: Numbers().decode(pd.DataFrame(np.ones((1, len(columns))), columns=columns), values),
+    ):
+        with pytest.raises(SubmissionError, match=f"should be the labels' numbers, {said}; check the label source"):
+            use()
 
 
 def test_a_column_per_class_refuses_a_sample_of_one_column():

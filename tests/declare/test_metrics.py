@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from comp.declare.metrics import METRICS, Metric, weighted_log_loss
 from comp.errors import DeclarationError
+from tests.declare.conftest import scored_by
 
 TWO_CLASSES = {"f1", "pauc", "pf1"}
 moderately = settings(max_examples=10, deadline=None)
@@ -165,12 +166,16 @@ def test_the_area_above_a_rate_is_that_above_it_under_the_whole_curve(seed, rows
 
 
 def test_soft_labels_have_the_cross_entropy_of_their_row_or_of_each_column():
-    shares, fractions = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.5, 1.0], [1.0, 0.0]])
-    p = np.array([[0.25, 0.75], [0.5, 0.5]])
-    assert METRICS["log_loss"](shares, p) == pytest.approx(-(np.log(0.25) / 2 + np.log(0.75) / 2 + np.log(0.5)) / 2)
-    assert METRICS["log_loss"](shares * 0.9991, p) == pytest.approx(0.9991 * METRICS["log_loss"](shares, p))
-    of_cells = [(np.log(0.25) + np.log(0.75)) / 2, np.log(0.75), np.log(0.5), np.log(0.5)]
-    assert METRICS["log_loss"](fractions, p) == pytest.approx(-np.mean(of_cells))
+    shares, p = np.array([[0.5, 0.5], [1.0, 0.0]]), np.array([[0.25, 0.75], [0.5, 0.5]])
+    of_shares, of_fractions = (scored_by("log_loss", target).scoring for target in ("shares", "fractions"))
+    assert of_shares(shares, p) == pytest.approx(-(np.log(0.25) / 2 + np.log(0.75) / 2 + np.log(0.5)) / 2)
+    assert of_shares(shares * 0.9991, p) == pytest.approx(0.9991 * of_shares(shares, p))
+    # Fractions may sum to one as well, in some rows or all.
+    p = np.array([[0.25, 0.5], [0.5, 0.5]])
+    of_cells = [(np.log(0.25) + np.log(0.75)) / 2, np.log(0.5), np.log(0.5), np.log(0.5)]
+    assert of_fractions(shares, p) == pytest.approx(-np.mean(of_cells))
+    assert of_fractions(np.array([[0.5, 1.0], [1.0, 0.0]]), p) == pytest.approx(-np.mean(of_cells))
+    assert of_fractions.is_named
 
 
 def test_kappas_count_the_distance_of_grades_that_are_named_by_numbers():

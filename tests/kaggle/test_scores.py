@@ -68,6 +68,23 @@ def test_every_run_has_its_scores_their_gap_and_its_place(shades, serving, works
     assert below == ["accuracy; gap: public minus validation; ~ by validation"]
 
 
+def test_a_score_of_a_metric_that_is_no_longer_declared_is_named_and_has_no_gap_or_place_by_validation(
+    shades, serving, workspace, runs, shown, others
+):
+    with serving(shades):
+        others(0)
+        send(shades.competition, runs[0], workspace, Console(), None)
+        source = shades.declaration.read_text()
+        assert '"accuracy"' in source
+        shades.declaration.write_text(source.replace('"accuracy"', '"macro_f1"'))
+        _, rows, below = shown()
+    validation, public = runs[0].record("scores")["tuned"], runs[0].record("submitted")["score"]
+    shown_rows = [" ".join(rows[run.name]).split() for run in runs]
+    assert shown_rows[0] == [f"{validation:.5f}", "accuracy", f"{public:.5f}", "-", "-", "1", "of", "2"]
+    assert shown_rows[1][1:] == ["accuracy", "-", "-", "-", "-"]
+    assert below == ["macro_f1; gap: public minus validation"]
+
+
 def test_the_score_of_a_submission_that_was_edited_is_not_compared_with_the_run_s_validation(
     shades, serving, workspace, runs, shown, capsys
 ):

@@ -41,7 +41,10 @@ def test_a_run_is_shown_as_far_as_it_is(workspace):
     assert "<small>last epoch</small>" in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("scores", {"metric": "accuracy", "tuned": 0.75})
     assert shown(workspace, "state", "score") == ("predicted", 0.75)
-    assert "last epoch" not in render("board", **board_facts(workspace, FOLDERS))
+    assert "last epoch" not in (page := render("board", **board_facts(workspace, FOLDERS)))
+    assert "<small>" not in page
+    run.write_record("scores", {"metric": "log_loss", "tuned": 0.75})
+    assert "<small>log_loss</small>" in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("submitted", {"score": 0.7})
     assert shown(workspace, "state", "leaderboard") == ("submitted", 0.7)
     run.write_record("submitted", {"score": 0.7, "edited": True})

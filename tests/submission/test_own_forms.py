@@ -9,11 +9,11 @@ import pytest
 from comp import CsvLabels, Folders, LabelFunction, NumberPerRow, ProbabilityPerClass, ProbabilityPerRow
 from comp.declare.labels.csv import read_csv
 from comp.errors import DeclarationError, SubmissionError
+from comp.submission.grading import grader
 from comp.submission.submission import (
     SampleSubmission,
     build_submission,
     check_submission,
-    grader,
     misread,
     must_fit,
     read_sample_submission,

@@ -22,12 +22,12 @@ from comp.declare.labels.csv import read_csv, read_csv_in_blocks
 from comp.declare.metrics import METRICS
 from comp.errors import DataError, SubmissionError
 from comp.submission import submission
+from comp.submission.grading import grader
 from comp.submission.submission import (
     SampleSubmission,
     build_submission,
     check_submission,
     exact_predictions,
-    grader,
     read_sample_submission,
     write_submission,
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from comp import ProbabilityPerRow, runner
+from comp import ProbabilityOf, ProbabilityPerRow, runner, weighted_log_loss
 from comp.console import Console
 from comp.data.tables import Tables, read_tables
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
@@ -158,6 +158,21 @@ def test_the_rehearsed_competition_has_the_images_that_are_not_hidden_and_leaves
     assert len(known) + len(hidden) == len(labels)
     assert [Path(path).stem for path in found.test["path"]] == list(found.test["id"]) == list(hidden.index)
     assert list(found.sample_submission.columns) == ["id", "colour"]
+
+
+def test_both_classes_are_known_by_name_where_a_submission_shows_one(downloaded, workspace):
+    def run(competition, inside):
+        made = create_run(inside, competition.name, "standard")
+        shutil.copy(Path(competition.sample_submission).with_name("answers.csv"), made.submission)
+        made.write_record("scores", {})
+        return made
+
+    table = workspace.data("shades") / "train.csv"
+    table.write_text(table.read_text().replace("blue", "green"))
+    metric = weighted_log_loss({"green": 2})
+    competition = replace(downloaded.competition, submission=ProbabilityOf("red"), metric=metric)
+    made = rehearsed(competition, workspace, 0.25, 0, Console(), run)
+    assert made.record("rehearsal")["score"] == pytest.approx(0, abs=1e-9)
 
 
 def test_of_one_class_an_image_all_are_asked_for_though_the_sample_submission_asks_for_some(downloaded, workspace):

@@ -71,9 +71,24 @@ def test_of_folds_that_one_teaches_which_left_out_the_same_images(made):
     assert torch.equal(found.targets[0], torch.eye(3)[1])
     assert not any("too good" in line for line in found.lines)
     assert any("too good" in line for line in pseudo_labels(made, joined, validating=[0, 1]).lines)
-    # A run with a teacher may know these images from it.
-    folds[1].write_record("config", {**folds[1].record("config"), "teacher": {"run": joined.name}})
-    assert any("too good" in line for line in pseudo_labels(made, folds[1], validating=THIRD).lines)
+
+
+def test_a_teacher_may_know_images_from_its_own_teacher_or_from_that_of_a_member(made):
+    third = np.where(np.arange(36) % 3 == 1, "valid", "train")
+    alone, saw_all = made.run(third), made.run(["train"] * 36)
+    says(alone, truth()[0])
+    taught, told = (made.run(third, teacher={"run": teacher.name}) for teacher in (alone, saw_all))
+    clean, leaky, mixed = (
+        made.run(third, kind="ensemble", members=[one.name, other.name])
+        for one, other in ((alone, taught), (told, told), (told, alone))
+    )
+    for teacher, leaks in ((taught, False), (clean, False), (told, True), (leaky, True)):
+        found = pseudo_labels(made, says(teacher, truth()[0]), validating=THIRD)
+        assert any("too good" in line for line in found.lines) == leaks
+        assert f"pseudo-labelled by {teacher.name}" in found.lines[0]
+    # A member that doesn't know them teaches instead.
+    (line,) = pseudo_labels(made, says(mixed, truth()[0]), validating=THIRD).lines
+    assert f"pseudo-labelled by {alone.name}" in line
 
 
 @pytest.mark.parametrize("field", ["split_of", "members"])  # members: of an earlier version

@@ -155,8 +155,10 @@ def _combined(
         only = members[best.weights.argmax()].run
         console.say(f"{chosen} gives {only.name} all the weight, so the others add nothing to it and no run is made")
         return only
-    if not len(together.rows):
-        best = methods[chosen] = _postprocessed_alike(best, members)
+    shared = None if len(together.rows) else _taken_over(members)
+    if shared is not None:
+        record = {**best.record, "postprocessing": shared}
+        best = methods[chosen] = replace(best, postprocessing=from_record(shared), record=record)
     of_members = zip(members, valid, together.test, np.eye(len(members)), strict=True)
     alone = {member.name: together.combined(*predictions) for member, *predictions in of_members}
     scores = compare(together, alone, methods, chosen) | {"standard_errors": together.errors_of(best)}
@@ -169,6 +171,7 @@ def _combined(
         "recipe_name": "ensemble",
         "seed": seeds.pop() if len(seeds) == 1 else None,
         "folds": members[0].config.get("folds") if whole else None,
+        "postprocessing": shared,
         **(own or {}),
     }
     lines = [*describe(competition, scores), *filter(None, [doubt(scores)])]
@@ -249,17 +252,15 @@ def _chosen(methods: Mapping[Method, Combined], how: Method | None, rows: int) -
     raise RunError(f"These runs can't be combined by {how or 'the best method'}: {why}; say --how mean.")
 
 
-def _postprocessed_alike(combined: Combined, members: Sequence[Member]) -> Combined:
-    """Apply the post-processing that all members took over from a run; raises RunError where theirs differ."""
+def _taken_over(members: Sequence[Member]) -> dict[str, Any] | None:
+    """The record of the post-processing that all members took over from a run; raises RunError where theirs differ."""
     first, *others = (member.config.get("postprocessing") for member in members)
     if any(other != first for other in others):
         raise RunError(
             f"{', '.join(member.name for member in members)} have post-processing of different runs and no image "
             "validates to tune another; train them on all data with the same --like."
         )
-    if first is None:
-        return combined
-    return replace(combined, postprocessing=from_record(first), record={**combined.record, "postprocessing": first})
+    return first
 
 
 def _score_folds(together: Together, combined: Combined) -> dict[str, Any]:

@@ -134,6 +134,8 @@ def test_runs_on_all_data_are_combined_as_said_with_the_post_processing_that_the
     assert ("tuned" in scores, scores["postprocessing"]) == (False, shared)
     assert "there is no score" in capsys.readouterr().out
     assert len(pd.read_csv(run.submission)) == 12
+    again = ensemble(made, [run, members[0]], "mean")
+    assert ensemble(made, [again, run], "mean").record("scores")["postprocessing"] == shared
     other = made.run(["train"] * 36, postprocessing=None)
     assert "--like" in refusal(ensembles.ensemble, made, [*members, other], "mean")
 
