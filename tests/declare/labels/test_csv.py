@@ -134,7 +134,7 @@ def test_a_doubled_row_counts_once_and_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,label\n0,cat\n1,dog\n0,dog\n", "'0' with the label 'cat' and 'dog'"),
+        ("id,label\n0,cat\n1,dog\n0,dog\n", "gives 1 image .* 'label', the first '0' 'cat' and 'dog'; .* separator"),
         ("id,label\n0,cat\n ,dog\n", "empty 'id'"),
         ("id,label\n0,cat\n1\n", "image '1' an empty 'label'"),
         ("id,label\n0,cat\n1,dog,tame\n", "can't be read as a CSV: line 3 has 3 values, .* 2"),
