@@ -26,11 +26,12 @@ from comp.declare.competition import Competition
 from comp.declare.custom import key_of
 from comp.declare.forms import Numbers, ProbabilityPerClass
 from comp.declare.labels.csv import records_in
+from comp.declare.labels.files import walked
 from comp.declare.labels.table import LabelSource, answers_of, classes_of
 from comp.declare.own_images import ANSWERS, PREPARED, SAMPLE, AskForAll, HideShare, KnownLabels
 from comp.declare.reading import PixelTable
 from comp.errors import CompError, DataError, counted
-from comp.files import alone, replacing_folder
+from comp.files import alone, digest_of, replacing_folder
 from comp.submission.postprocessing import untuned
 from comp.submission.predictions import name_of_ids
 from comp.submission.submission import exact_predictions
@@ -72,17 +73,33 @@ def prepare_files(competition: Competition, folder: Path, say: Callable[[str], N
         say(f"prepared {counted(count, 'file')} in {place} in {monotonic() - began:.0f} s")
 
 
-def _there(competition: Competition, folder: Path) -> list[tuple[str, int, int]] | str:
-    """The files directly in the folder, so that a repeated download shows; for your own images, their table."""
-    if isinstance(competition.prepare, (HideShare, AskForAll)):
-        if isinstance(competition.prepare, HideShare):
+def _there(competition: Competition, folder: Path) -> str:
+    """A digest of what is prepared: names, sizes and dates of files; for your own images, their table."""
+    prepare = competition.prepare
+    if isinstance(prepare, (HideShare, AskForAll)):
+        if isinstance(prepare, HideShare):
             table = all_labels(competition).read(folder).to_csv()
         else:
             classes = classes_of(competition.labels.read(folder), competition.target)
             table = competition.test.read(folder).to_csv() + repr(classes)
         return f"{competition.submission!r} {hashlib.blake2b(table.encode(), digest_size=16).hexdigest()}"
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.name != PREPARED)
-    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.is_file()]
+    if callable(prepare):
+        paths = _files_below(folder)
+    else:
+        paths = (path for table in _tables_of(prepare) for path in folder.glob(table.table))
+    return digest_of({path.relative_to(folder).as_posix(): path for path in paths}, most_bytes=-1)
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """All files that a custom function may read."""
+    for place, inside, names in walked(folder):
+        if place == str(folder):
+            inside[:] = [name for name in inside if name != PREPARED]
+        yield from (Path(place, name) for name in names)
+
+
+def _tables_of(prepare: PixelTable | Sequence[PixelTable]) -> Sequence[PixelTable]:
+    return (prepare,) if isinstance(prepare, PixelTable) else prepare
 
 
 def _made_from(place: Path) -> str | None:
@@ -103,7 +120,7 @@ def _make(competition: Competition, folder: Path, new: Path) -> None:
         prepare(folder, new)
     else:
         write = _write_array if competition.read == "npy" else _write_png
-        for table in (prepare,) if isinstance(prepare, PixelTable) else prepare:
+        for table in _tables_of(prepare):
             deque(in_threads(write, _images_in(table, folder, new)), maxlen=0)
 
 

@@ -123,30 +123,32 @@ def _together(drawn: npt.NDArray[np.bool_], targets: Targets, duplicates: Target
 
 
 def draw_hidden(
-    targets: npt.NDArray[Any], share: float, seed: int, able: npt.NDArray[np.bool_], *together: Groups | None
+    targets: npt.NDArray[Any],
+    share: float,
+    seed: int,
+    able: npt.NDArray[np.bool_],
+    groups: Groups | None = None,
+    duplicates: Targets | None = None,
 ) -> npt.NDArray[np.bool_]:
     """True for the rows (N,) to hide, drawn from the ``able`` ones by `draw_split`; no class is hidden entirely.
 
-    together: groups and duplicates, as in `draw_split`; a group with a row that isn't able is not hidden. Raises
-    DataError where none can be hidden.
+    groups, duplicates: as in `draw_split`; a group with a row that isn't able is not hidden. Raises DataError where
+    none can be hidden.
     """
-    kept = [None if one is None else np.asarray(one) for one in together]
-    whole = [one for one in kept if one is not None]
-    for numbers in whole:
-        able = able & ~np.isin(numbers, numbers[~able])
+    together = joined(np.arange(len(able)) if groups is None else groups, duplicates)
+    able = able & ~np.isin(together, together[~able])
     if not able.any():
         raise DataError(
             f"None of {len(targets)} labelled images can be hidden, as `validates` is given for each of them or for "
             "another of its group; leave it empty for some."
         )
     hidden = np.zeros(len(able), bool)
-    hidden[able] = draw_split(targets[able], share, seed, *(None if one is None else one[able] for one in kept))
+    kept = (None if one is None else np.asarray(one)[able] for one in (groups, duplicates))
+    hidden[able] = draw_split(targets[able], share, seed, *kept)
     classes = strata(targets)
     there, left = (class_counts(classes[rows], len(class_counts(classes))) for rows in (able, able & ~hidden))
     shown = with_any(classes, (there > 0) & (left == 0))
-    for numbers in whole:
-        shown |= np.isin(numbers, numbers[shown & hidden])
-    hidden &= ~shown
+    hidden &= ~np.isin(together, together[shown & hidden])
     if not hidden.any():
         raise DataError(
             f"None of {len(targets)} labelled images can be hidden without a class or a group being lost; add images."

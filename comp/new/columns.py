@@ -57,7 +57,8 @@ def labels_of(
         for column in others:
             values = set(table[column]) - {""}
             if values in (set(asked), named):
-                return Labels((column,), in_order(values), sure=3)
+                separator = _of_rows(table, [image, *placing], column)
+                return Labels((column,), in_order(values), 3, "single" if separator is None else "multi", separator)
         for column in others:
             for separator in SEPARATORS:
                 if _tags(table[column], separator) == set(asked):
@@ -85,7 +86,7 @@ def labels_of(
             doubt = f"whether to predict the numbers in {number!r}{f' and not {beside}' if beside else ''}"
             return Labels((number,), (number,), 1, "number", doubts=(doubt,))
         column = _in_words(table, column, sorted(able, key=rank, reverse=True))
-    return _one_column(table, image, column, sample)
+    return _one_column(table, [image, *placing], column, sample)
 
 
 def _only_number(table: pd.DataFrame, able: Sequence[str]) -> str | None:
@@ -156,14 +157,16 @@ def _exclusive(yes: pd.DataFrame) -> list[list[str]]:
     return [family for family in families.values() if len(family) > 1 and (yes[family].sum(axis=1) == 1).all()]
 
 
-def _one_column(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> Labels | None:
+def _one_column(table: pd.DataFrame, naming: Sequence[str], column: str, sample: SampleTable) -> Labels | None:
     values, is_asked = table[column], column in sample.columns
     known = is_asked or bool(set(sample.values) - TRIVIAL & set(values))
     sure = 2.0 if known else 1.0
     doubts = () if known or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
-    separator = _separator(table, image, column, sample)
-    if separator is not None:
+    if (separator := _separator(table, column, sample)) is not None:
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
+    elif (separator := _of_rows(table, naming, column)) is not None:
+        doubts = (*doubts, f"whether {column!r} has tags, a row for each")
+    if separator is not None:
         return Labels((column,), in_order(_tags(values, separator)), sure, "multi", separator, doubts)
     filled = values[values != ""]
     if _are_numbers(filled, sample):
@@ -188,11 +191,11 @@ def _are_numbers(values: pd.Series[str], sample: SampleTable) -> bool:
     return bool(fractions) and numbers.nunique() > 2
 
 
-def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable) -> str | None:
+def _separator(table: pd.DataFrame, column: str, sample: SampleTable) -> str | None:
     """The separator of tags, if the values are tags: with fewer different tags than combinations of them.
 
     Python lists are always tags. Other values are split only where the metric doesn't imply one class per image; where
-    there are few combinations, the sample submission's tags may decide. An image with several rows has a tag in each.
+    there are few combinations, the sample submission's tags may decide.
     """
     combinations, submitted = Counter(table[column]), sample.values
     are_tags = sample.takes == "tags" and not set(submitted) <= set(combinations)
@@ -206,12 +209,18 @@ def _separator(table: pd.DataFrame, image: str, column: str, sample: SampleTable
         enough = are_tags or len(uses) == 1 or len(combinations) / len(uses) > MOST_SHOWN
         if len(uses) < len(combinations) or (enough and len(shown & uses.keys()) * 2 > len(shown)):
             return separator
-    in_several_rows = table.groupby(image)[column].nunique().max() > 1
-    return (
-        next(mark for mark in ("|", ";", "\t") if not any(mark in value for value in combinations))
-        if in_several_rows
-        else None
-    )
+    return None
+
+
+def _of_rows(table: pd.DataFrame, naming: Sequence[str], column: str) -> str | None:
+    """A separator that no value has, where an image has several rows, each with a tag; else None.
+
+    naming: the columns that name an image.
+    """
+    if table.groupby(list(naming))[column].nunique().max() <= 1:
+        return None
+    values = table[column].str
+    return next((mark for mark in (" ", "|", ";", "\t") if not values.contains(mark, regex=False).any()), None)
 
 
 def _tags(values: pd.Series[str], separator: str) -> set[str]:

@@ -280,8 +280,7 @@ def _from_table(
         said = f"a column for each of {len(labels.columns)} classes, {how}"
     else:
         source = CsvLabels(path, label=column, separator=labels.separator, **rest)
-        what = "classes" if labels.separator is None else f"tags with {labels.separator!r} between them"
-        said = f"{len(labels.classes)} {what} in {column!r}"
+        said = f"{len(labels.classes)} {_how(rows[column], labels.separator)} in {column!r}"
     joined = f", joined with {table.join}," if table.join else ""
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
@@ -307,6 +306,13 @@ def _from_table(
         unique=rows[image].is_unique,
         unnamed=0 if _shares(folder, asked) or table.parts is not None else unnamed,
     )
+
+
+def _how(values: pd.Series[str], separator: str | None) -> str:
+    if separator is None:
+        return "classes"
+    together = values.str.contains(separator, regex=False).any()
+    return f"tags with {separator!r} between them" if together else "tags, a row for each,"
 
 
 def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:

@@ -55,6 +55,16 @@ def test_several_parquet_files_are_one_table(shades, prepared):
     assert pixels(found) == {f"x/Train_{number}.png": DIGITS[number, :6].reshape(2, 3).tolist() for number in (0, 1)}
 
 
+def test_a_table_in_a_folder_is_prepared_again_once_it_changed(shades, prepared):
+    (shades.files / "raw").mkdir()
+    for values in (DIGITS, DIGITS + 1):
+        pd.DataFrame(values).to_csv(shades.files / "raw" / "digits.csv", index=False)
+        for _ in range(2):
+            found, said = prepared(PixelTable(table="raw/*.csv", into="train"))
+            assert pixels(found)["train/1.png"] == values[0].reshape(3, 3).tolist()
+    assert said == []
+
+
 @pytest.mark.parametrize("as_text", [False, True])
 def test_columns_of_arrays_are_channels(shades, prepared, as_text):
     first, second = (" ".join(map(str, row)) if as_text else row.reshape(3, 3).tolist() for row in DIGITS - 7.5)
@@ -95,9 +105,11 @@ def test_a_function_is_called_once_again_where_it_or_the_data_changed_and_named_
     files, declaration, said = shades.files, shades.declaration, []
     declaration.write_text(PREPARE + declaration.read_text().replace("metric=", "prepare=prepare, metric="))
     competition, made = shades.competition, files / "prepared" / "n.txt"
-    # Prepared once, not again, and again after a change.
-    for lines, change in ((2, lambda: None), (2, lambda: None), (4, lambda: os.utime(files / "train.csv", ns=(0, 0)))):
-        change()
+    # Prepared once, not again, and again after a change, also of an image.
+    for lines, changed in ((2, None), (2, None), (4, "train.csv"), (6, "train"), (6, None)):
+        if changed:
+            path = files / changed
+            os.utime(min(path.iterdir()) if path.is_dir() else path, ns=(0, 0))
         prepare_files(competition, files, said.append)
         assert (len(said), made.read_text()) == (lines, "id1")
     declaration.write_text(declaration.read_text().replace('"1")', '"2")'))

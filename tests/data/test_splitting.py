@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from comp.data.splitting import draw_folds, draw_inner_folds, draw_split, strata
+from comp.data.splitting import draw_folds, draw_hidden, draw_inner_folds, draw_split, strata
 from comp.data.tables import Tables, folds_of, split_of
 from comp.data.targets import targets_of
 from comp.errors import DataError
@@ -246,6 +246,21 @@ def test_groups_that_share_duplicates_are_one(seed):
     for parts in (draw_split(targets, 0.3, seed, groups, duplicates), draw_folds(targets, 2, seed, groups, duplicates)):
         assert_whole(parts, groups)
         assert_whole(parts, duplicates)
+
+
+def test_what_a_class_keeps_shown_is_whole_where_groups_and_duplicates_are_a_chain():
+    # In each of six chains, image 0 is the only one of its class; image 1 of its group is a duplicate in another.
+    targets = np.array([[chain + 1, 0, 0, 0] for chain in range(6)]).ravel()
+    groups = np.arange(24) // 2
+    duplicates = np.array([[4 * chain + place for place in (0, 1, 1, 3)] for chain in range(6)]).ravel()
+    able = np.arange(24) > 3
+    with pytest.raises(DataError, match="without a class or a group being lost"):
+        draw_hidden(targets, 0.3, 0, able, groups, duplicates)
+    targets[-8:] = 0
+    able[4] = False
+    hidden = draw_hidden(targets, 0.3, 0, able, groups, duplicates)
+    assert set(np.flatnonzero(hidden)) <= set(range(16, 24))
+    assert_whole(hidden, groups)
 
 
 @moderately

@@ -97,6 +97,12 @@ LABELS = {
     "a row for each tag": kind(
         metric="Mean F1 Score", truth=("0", ("cat", "red")), train="id,tag: {n},{tag}", sample="id,tag: {n},cat red"
     ),
+    "a row for each tag, and a column for each in the sample submission": kind(
+        metric=f"Mean Columnwise {AUC}",
+        truth=("0", ("cat", "red")),
+        train="id,tag: {n},{tag}",
+        sample="id,cat,dog,owl,red: {n},0.5,0.5,0.5,0.5",
+    ),
     "a column of 0 and 1 for each class": per_class("id,cat,dog,owl: {n},{one_hot}", AUC),
     "a column of 0 and 1 for each tag": per_class(
         "id,cat,dog,owl: {n},{bits}", f"Mean Columnwise {AUC}", ("5", ("cat", "owl"))

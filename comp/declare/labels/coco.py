@@ -13,7 +13,7 @@ from comp.declare.checks import Declared
 from comp.declare.labels.files import images_below, placed
 from comp.declare.labels.naming import Names
 from comp.declare.labels.table import table
-from comp.errors import DataError
+from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,8 @@ class Coco(Declared):
     """Labels in a JSON of ``images``, ``annotations`` and ``categories``, like COCO's, or in a list of annotations.
 
     json: the file, relative to the competition's data folder. folder: the images' folder.
-    target: ``single`` where an image has one category, ``multi`` where it may have several.
+    target: ``single`` where an image has one category, ``multi`` where it may have several. Images in the folder that
+        the JSON lists without a category have no tags; with ``single`` they are left out, and counted.
     classes: whether a class is named by its category's ``name`` or ``id``.
     group: a key of ``images``, like ``location``: images that share its value are never on both sides of a split.
     """
@@ -61,15 +62,24 @@ class Coco(Declared):
     def read(self, folder: Path) -> pd.DataFrame:
         path = folder / self.json
         said, found = annotated(path), []
-        for image, ids in said.categories.items():
+        files = _files_of(said, [*said.categories, *said.files], folder, self.folder)
+        labelled = _required({image: files[image] for image in said.categories}, said, path, folder / self.folder)
+        bare = {file: image for image, file in files.items() if file and image not in labelled}
+        for file in labelled.values():
+            bare.pop(file, None)
+        if self.target == "multi":
+            labelled |= {image: file for file, image in bare.items()}
+        for image in labelled:
+            ids = said.categories.get(image, ())
             called = {said.names.get(one, one) if self.classes == "name" else one for one in ids}
             if self.target == "single" and len(called) > 1:
                 name = said.files.get(image, image)
                 raise DataError(f"{path} gives {name!r} {len(called)} categories; say target='multi' of Coco.")
             found.append(tuple(sorted(called)) if self.target == "multi" else next(iter(called)))
-        ids = list(said.categories)
-        groups = None if self.group is None else [self._group(said, image, path) for image in ids]
-        return table(id=ids, path=_paths_of(said, ids, path, folder, self.folder), label=found, group=groups)
+        groups = None if self.group is None else [self._group(said, image, path) for image in labelled]
+        what = "left out, without a category" if self.target == "single" else "without a category, and so without tags"
+        notes = [f"{self.json}: {what}: {counted(len(bare), 'image')}, the first {min(bare)}"] if bare else []
+        return table(notes, id=list(labelled), path=list(labelled.values()), label=found, group=groups)
 
     def _group(self, said: Annotated, image: str, path: Path) -> str:
         if not (value := said.value(image, str(self.group))):
@@ -88,21 +98,25 @@ class CocoImages(Declared):
     def read(self, folder: Path) -> pd.DataFrame:
         path = folder / self.json
         said = annotated(path)
-        ids = list(said.files)
-        return table(id=ids, path=_paths_of(said, ids, path, folder, self.folder))
+        files = _required(_files_of(said, list(said.files), folder, self.folder), said, path, folder / self.folder)
+        return table(id=list(files), path=list(files.values()))
 
 
-def _paths_of(said: Annotated, images: Sequence[str], path: Path, root: Path, place: str) -> list[str]:
-    """The file of each image; raises DataError for a missing one."""
+def _files_of(said: Annotated, images: Sequence[str], root: Path, place: str) -> dict[str, str | None]:
+    """The file of each image by its id; None where it isn't in the folder."""
     folder = root / place
     known = Names(images_below(folder), roots=(folder, root))
-    there, found = set(known.paths), []
-    names = [said.files.get(image, image) for image in images]
-    for name, direct in zip(names, placed(folder, names), strict=True):
-        file = direct if direct in there else known.find(name)
-        if file is None:
-            raise DataError(f"{path} names the image {name!r}, which isn't in {folder}.")
-        found.append(file)
+    there, names = set(known.paths), [said.files.get(image, image) for image in images]
+    direct = zip(images, names, placed(folder, names), strict=True)
+    return {image: file if file in there else known.find(name) for image, name, file in direct}
+
+
+def _required(files: Mapping[str, str | None], said: Annotated, path: Path, folder: Path) -> dict[str, str]:
+    """The files; raises DataError for a missing one."""
+    found = {image: file for image, file in files.items() if file is not None}
+    if missing := [image for image in files if image not in found]:
+        name = said.files.get(missing[0], missing[0])
+        raise DataError(f"{path} names the image {name!r}, which isn't in {folder}.")
     return found
 
 

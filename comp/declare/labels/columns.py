@@ -11,7 +11,7 @@ from comp.declare.checks import between
 from comp.declare.labels.csv import RowName, as_shares, numbers_in
 from comp.declare.labels.placing import Rows, read_rows, require_filled
 from comp.declare.metrics import Target
-from comp.errors import DataError
+from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,9 +60,22 @@ class CsvLabels(Rows):
         labels: Sequence[Label] = rows[self.label].array
         if self.separator is None:
             require_filled(self.csv, rows, self.label)
+            self._require_one(rows[self.label], found.paths)
         else:
             labels = [tuple(sorted(tags_in(text, self.separator))) for text in rows[self.label].to_list()]
         return found.table(labels)
+
+    def _require_one(self, labels: pd.Series[str], paths: Sequence[str]) -> None:
+        """Raise DataError where an image has several labels; labels (N,): by their images' names."""
+        if labels.index.is_unique:
+            return
+        given = labels.groupby([labels.index, paths]).unique()
+        if len(several := given[given.str.len() > 1]):
+            raise DataError(
+                f"{self.csv} gives {counted(len(several), 'image')} several labels in {self.label!r}, the first "
+                f"{several.index[0][0]!r} {' and '.join(map(repr, several.iloc[0][:2]))}; if an image may have several "
+                "tags, give CsvLabels a separator, like separator=' ', or else remove rows."
+            )
 
 
 @dataclass(frozen=True)

@@ -112,10 +112,13 @@ def records_in(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def parts_of_rows(rows: pd.Series[str], pattern: str, classes: Sequence[str]) -> pd.DataFrame:
-    """Split names of rows into image and class, columns 0 and 1; raises DataError for a name that doesn't fit."""
+    """Split names of rows into image and the longest class that fits, columns 0 and 1.
+
+    Raises DataError for a name that doesn't fit.
+    """
     before, after = pattern.split("{id}")
     either = "|".join(map(re.escape, sorted(classes, key=len, reverse=True)))
-    named = "(.+)".join(re.escape(part).replace(r"\{class\}", f"({either})") for part in (before, after))
+    named = "(.+?)".join(re.escape(part).replace(r"\{class\}", f"({either})") for part in (before, after))
     parts = rows.str.extract(f"^{named}$")[[0, 1] if "{class}" in after else [1, 0]].set_axis([0, 1], axis=1)
     if (odd := parts[0].isna()).any():
         raise DataError(

@@ -6,7 +6,7 @@ import pytest
 
 from comp.declare.labels.coco import Coco
 from comp.errors import DataError
-from tests.declare.labels.conftest import rows_of, touch
+from tests.declare.labels.conftest import by_id, rows_of, touch
 
 CATEGORIES = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
 
@@ -59,6 +59,22 @@ def test_another_json_and_a_missing_image_are_named(tmp_path, content):
     written(tmp_path, [{"image_id": "gone", "label": "cat"}])
     with pytest.raises(DataError, match="'gone'"):
         Coco("train.json", "train").read(folder)
+
+
+def test_images_without_a_category_have_no_tags_and_else_are_left_out_and_counted(tmp_path):
+    names = {7: "a.jpg", 8: "b.jpg", 9: "x/c.jpg", 10: "elsewhere.jpg"}
+    images = [{"id": image, "file_name": name} for image, name in names.items()]
+    content = {"images": images, "annotations": ANNOTATIONS, "categories": CATEGORIES}
+    folder = written(tmp_path, content, "train/a.jpg", "train/b.jpg", "train/x/c.jpg", "test/elsewhere.jpg")
+    tags = Coco("train.json", "train", target="multi").read(folder)
+    assert by_id(tags) == {"7": ("cat",), "8": ("dog",), "9": ()}
+    classes = Coco("train.json", "train").read(folder)
+    assert by_id(classes) == {"7": "cat", "8": "dog"}
+    for frame in (tags, classes):
+        (note,) = frame.attrs["notes"]
+        assert "train.json" in note
+        assert "1 image," in note
+        assert "c.jpg" in note
 
 
 def test_images_of_one_group_are_told_by_what_their_records_say(tmp_path):

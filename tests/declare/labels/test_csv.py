@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from comp.declare.labels import csv as reading
 from comp.declare.labels.columns import CsvLabels
-from comp.declare.labels.csv import read_csv, read_ids, records_in
+from comp.declare.labels.csv import parts_of_rows, read_csv, read_ids, records_in
 from comp.errors import DataError
 from tests.declare.labels.conftest import ODD, by_id, rows_of, touch
 
@@ -134,7 +134,7 @@ def test_a_doubled_row_counts_once_and_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,label\n0,cat\n1,dog\n0,dog\n", "'0' with the label 'cat' and 'dog'"),
+        ("id,label\n0,cat\n1,dog\n0,dog\n", "gives 1 image .* 'label', the first '0' 'cat' and 'dog'; .* separator"),
         ("id,label\n0,cat\n ,dog\n", "empty 'id'"),
         ("id,label\n0,cat\n1\n", "image '1' an empty 'label'"),
         ("id,label\n0,cat\n1,dog,tame\n", "can't be read as a CSV: line 3 has 3 values, .* 2"),
@@ -226,6 +226,18 @@ def test_any_label_file_is_a_table_of_all_images_or_one_sentence(fresh, text, he
         return
     assert list(frame["id"]) == ["0", "1"]
     assert all(frame["label"].map(bool)) or source is TAGS
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    ids=st.lists(st.text("ab.0", min_size=1, max_size=3), min_size=1, max_size=4),
+    classes=st.lists(st.text("ab_", min_size=1, max_size=5), min_size=1, max_size=4, unique=True),
+    pattern=st.sampled_from(["{id}_{class}", "{class}_{id}", "x_{id}_{class}"]),
+)
+def test_a_row_is_named_after_its_class_also_where_this_has_another_class_at_its_end(ids, classes, pattern):
+    meant = [(one, name) for one in ids for name in classes]
+    rows = pd.Series([pattern.replace("{id}", one).replace("{class}", name) for one, name in meant])
+    assert list(parts_of_rows(rows, pattern, classes).itertuples(index=False, name=None)) == meant
 
 
 @settings(max_examples=20, deadline=None)
