@@ -197,7 +197,10 @@ def _records(
     guessing: float | None,
     lost: Mapping[int, int],
 ) -> list[Record]:
-    first, stayed = float(next(iter(steps["loss"]), np.nan)), kept(epochs, lost)
+    # A solved head begins with its optimum; the loss of balanced classes begins higher than validation's of guessing.
+    began = steps["loss"].head(int(recipe.stages[0].schedule != "lbfgs"))
+    known = [*began, *([] if guessing is None else [guessing])]
+    first, stayed = float(max(filter(np.isfinite, known), default=np.nan)), kept(epochs, lost)
     records: list[Record] = []
     for number in range(len(recipe.stages), 0, -1):
         own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
@@ -209,7 +212,7 @@ def _records(
             own,
             own_steps["loss"].to_numpy(float),
             own_steps["lr_head"].to_numpy(float),
-            first if np.isfinite(first) else np.nan,
+            first,
             ends[np.isfinite(ends)].tolist(),
             records,
             has_validation(epochs),

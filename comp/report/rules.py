@@ -71,7 +71,8 @@ class Record:
     """A stage's record; ``number`` counts from 1.
 
     epochs: its rows of epochs.csv. losses, rates: each step's loss and the head's learning rate (N,).
-    first: the run's first loss, that of guessing. before: the previous stage's final losses.
+    first: an untrained head's loss, about that of guessing: the run's first, or guessing's where that is higher or the
+        first head was solved; NaN where unknown. before: the previous stage's final losses.
     later: the stages after it. validated: whether any image of the run validated.
     higher_is_better: of the validation score. guessing: the validation loss of predicting the classes' shares.
     taken: the run's steps up to the stage's end.
@@ -184,7 +185,7 @@ def too_low(record: Record) -> Said | None:
     # Steps are weighted by their rates, or the end of every cosine would look like the end of learning.
     travelled = rates.cumsum() / rates.sum()
     middle, end = losses[(travelled > 0.4) & (travelled <= 0.6)], losses[travelled > 0.8]
-    if start < UNTRAINED * record.first or len(middle) < 2 or len(end) < 2:
+    if not start >= UNTRAINED * record.first or len(middle) < 2 or len(end) < 2:  # or unknown
         return None
     early, late = start - float(middle.mean()), float(middle.mean() - end.mean())
     fell = early + late
