@@ -33,7 +33,10 @@ def lr_find(
     here: Here,
     name: Name,
     choices: Choices,
-    stage: Annotated[int, option("N", "Test this stage, from 1, with its frozen layers and image size.")] = 1,
+    stage: Annotated[
+        int | None,
+        option("N", "Test this stage, from 1, with its frozen layers and image size; otherwise the first with a rate."),
+    ] = None,
 ) -> None:
     """Run an LR range test and suggest a learning rate."""
     from comp.training.curves import find_rate

@@ -25,6 +25,7 @@ RULES = {
     "unfinished": rules.unfinished,
     "learning rate too low": rules.too_low,
     "no better than guessing": rules.no_better_than_guessing,
+    "no better than a linear model": rules.no_better_than_a_linear_model,
     "head not converged": rules.head_not_converged,
     "cycle too short": rules.cycle_too_short,
     "too few epochs": rules.too_few_epochs,
@@ -89,9 +90,10 @@ def findings_of(trained: Run) -> tuple[Finding, ...]:
         recipe,
         higher_is_better=higher_is_better,
         guessing=guessing,
+        baseline=baseline_of(trained, recipe),
         lost=trained.lost,
     )
-    if not found and (other := behind_the_baseline(trained, recipe) or under_confident(trained, recipe)):
+    if not found and (other := under_confident(trained, recipe)):
         return (other,)
     return found
 
@@ -100,31 +102,6 @@ def baseline_of(trained: Run, recipe: Recipe) -> dict[str, float] | None:
     """The score and validation loss of a linear model on the frozen features; None if the run is one or has none."""
     solved = recipe.stages[-1].schedule == "lbfgs"
     return None if solved else trained.known("trained").get("baseline")
-
-
-def behind_the_baseline(trained: Run, recipe: Recipe) -> Finding | None:
-    """The finding where a training ended with worse loss and score than a linear model on the frozen features."""
-    baseline = baseline_of(trained, recipe)
-    if baseline is None:
-        return None
-    number, stage, epochs = len(recipe.stages), recipe.stages[-1], trained.history.epochs()
-    last, valid = epochs.iloc[-1], epochs.loc[epochs["stage"] == number, "valid_loss"]
-    higher = trained.record("config").get("higher_is_better", False)
-    worse = last["score"] < baseline["score"] if higher else last["score"] > baseline["score"]
-    if not worse or last["valid_loss"] <= baseline["loss"]:
-        return None
-    # Where validation loss rose from the first epoch on, more epochs do no good.
-    if valid.iloc[0] == valid.min() and not isinstance(stage.learning_rate, str):
-        change = f"learning_rate={stage.learning_rate / 10:.2g}"
-    else:
-        change = f"cycle_length={2 * stage.cycle_length}"
-    return Finding(
-        "no better than a linear model",
-        number,
-        f"it ended at {last['metric']} {last['score']:.5g}, validation loss {last['valid_loss']:.4g}; a linear model "
-        f"on the frozen features has {baseline['score']:.5g} and {baseline['loss']:.4g}",
-        f"--set stages.{number}.{change}",
-    )
 
 
 def under_confident(trained: Run, recipe: Recipe) -> Finding | None:
@@ -166,16 +143,18 @@ def diagnose(
     *,
     higher_is_better: bool = False,
     guessing: float | None = None,
+    baseline: Mapping[str, float] | None = None,
     lost: Mapping[int, int] = NONE_LOST,
 ) -> tuple[Finding, ...]:
     """The findings, at most one per stage, in the stages' order; empty for a healthy training.
 
     epochs, steps: epochs.csv and history.csv of a run, which may end early or be empty. A validation loss of NaN in all
     epochs means that no image validated. higher_is_better: of the score. guessing: the validation loss of predicting
-    the classes' shares for every image; the first training loss by default. lost: the undone stages, as in `Run.lost`.
+    the classes' shares for every image; the first training loss by default. baseline: score and validation loss of a
+    linear model on the frozen features. lost: the undone stages, as in `Run.lost`.
     """
     findings = []
-    for record in _records(epochs, steps, recipe, higher_is_better, guessing, lost):
+    for record in _records(epochs, steps, recipe, higher_is_better, guessing, baseline, lost):
         own_rules = UNDONE if record.number in lost else RULES
         said = ((kind, rule(record)) for kind, rule in own_rules.items())
         found = next((Finding(kind, record.number, *why) for kind, why in said if why), None)
@@ -195,9 +174,13 @@ def _records(
     recipe: Recipe,
     higher_is_better: bool,
     guessing: float | None,
+    baseline: Mapping[str, float] | None,
     lost: Mapping[int, int],
 ) -> list[Record]:
-    first, stayed = float(next(iter(steps["loss"]), np.nan)), kept(epochs, lost)
+    # A solved head begins with its optimum; the loss of balanced classes begins higher than validation's of guessing.
+    began = steps["loss"].head(int(recipe.stages[0].schedule != "lbfgs"))
+    known = [*began, *([] if guessing is None else [guessing])]
+    first, stayed = float(max(filter(np.isfinite, known), default=np.nan)), kept(epochs, lost)
     records: list[Record] = []
     for number in range(len(recipe.stages), 0, -1):
         own, own_steps = epochs[epochs["stage"] == number], steps[steps["stage"] == number]
@@ -209,12 +192,13 @@ def _records(
             own,
             own_steps["loss"].to_numpy(float),
             own_steps["lr_head"].to_numpy(float),
-            first if np.isfinite(first) else np.nan,
+            first,
             ends[np.isfinite(ends)].tolist(),
             records,
             has_validation(epochs),
             higher_is_better,
             first if guessing is None else guessing,
+            baseline,
             int((steps["stage"] <= number).sum()),
         )
         records = [record, *records]

@@ -6,6 +6,7 @@ as a command-line option: ``--set stages.2.cycle_length=2``. It returns None whe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,9 +72,11 @@ class Record:
     """A stage's record; ``number`` counts from 1.
 
     epochs: its rows of epochs.csv. losses, rates: each step's loss and the head's learning rate (N,).
-    first: the run's first loss, that of guessing. before: the previous stage's final losses.
+    first: an untrained head's loss, about that of guessing: the run's first, or guessing's where that is higher or the
+        first head was solved; NaN where unknown. before: the previous stage's final losses.
     later: the stages after it. validated: whether any image of the run validated.
     higher_is_better: of the validation score. guessing: the validation loss of predicting the classes' shares.
+    baseline: score and validation loss of a linear model on the frozen features, if the run isn't one.
     taken: the run's steps up to the stage's end.
     """
 
@@ -89,6 +92,7 @@ class Record:
     validated: bool
     higher_is_better: bool
     guessing: float
+    baseline: Mapping[str, float] | None
     taken: int
 
     @property
@@ -184,7 +188,7 @@ def too_low(record: Record) -> Said | None:
     # Steps are weighted by their rates, or the end of every cosine would look like the end of learning.
     travelled = rates.cumsum() / rates.sum()
     middle, end = losses[(travelled > 0.4) & (travelled <= 0.6)], losses[travelled > 0.8]
-    if start < UNTRAINED * record.first or len(middle) < 2 or len(end) < 2:
+    if not start >= UNTRAINED * record.first or len(middle) < 2 or len(end) < 2:  # or unknown
         return None
     early, late = start - float(middle.mean()), float(middle.mean() - end.mean())
     fell = early + late
@@ -233,6 +237,28 @@ def no_better_than_guessing(record: Record) -> Said | None:
         return f"{evidence}; {why}{record.at_rate}", record.rate_times(0.1)
     shaken = record.losses.max() >= (1 + CREPT) * record.losses[0]
     return f"{evidence}; it learned nothing{record.at_rate}", record.rate_times(0.1 if shaken else 10.0)
+
+
+def no_better_than_a_linear_model(record: Record) -> Said | None:
+    """A training ends with worse loss and score than a linear model on the frozen features.
+
+    More epochs help only where validation loss never rose above its start and fell to the end; otherwise a lower rate
+    spoils less of what the stage began with.
+    """
+    if record.baseline is None or (record.later and len(record.later[0].epochs)):
+        return None
+    valid, score = record.column("valid_loss"), float(record.column("score")[-1])
+    linear, better = record.baseline, 1 if record.higher_is_better else -1
+    if not (better * score < better * linear["score"] and valid[-1] > linear["loss"]):
+        return None
+    path = np.array([record.before[-1] if record.before else record.guessing, *valid])
+    rose = path.max() >= (1 + ROSE) * path[0]
+    falls = path[-1] < path[-2] and path[-1] == valid.min()
+    evidence = (
+        f"it ended at {record.epochs['metric'].iloc[-1]} {score:.5g}, validation loss {valid[-1]:.4g}; a linear model "
+        f"on the frozen features has {linear['score']:.5g} and {linear['loss']:.4g}"
+    )
+    return evidence, record.longer if falls and not rose else record.rate_times(0.1)
 
 
 def head_not_converged(record: Record) -> Said | None:

@@ -41,14 +41,26 @@ def draw_schedule(competition: Competition, choices: Choices, workspace: Workspa
     return picture
 
 
-def find_rate(competition: Competition, choices: Choices, workspace: Workspace, console: Console, number: int) -> Path:
-    """Run an LR range test of the stage of this number, from 1, starting from pretrained weights."""
+def find_rate(
+    competition: Competition, choices: Choices, workspace: Workspace, console: Console, number: int | None
+) -> Path:
+    """Run an LR range test of a stage, starting from pretrained weights.
+
+    number: the stage's, from 1; None: the first that L-BFGS doesn't solve. Raises OverrideError where there is none.
+    """
     experiment = Experiment.of(competition, choices, workspace)
     stages = experiment.recipe.stages
+    tested = [place for place, stage in enumerate(stages, start=1) if stage.schedule != "lbfgs"]
+    if not tested:
+        raise OverrideError(f"All stages of {choices.recipe!r} are solved by L-BFGS: no learning rate to find.")
+    number = tested[0] if number is None else number
     if not 1 <= number <= len(stages):
         raise OverrideError(f"--stage is {number}, but the recipe {choices.recipe!r} has stages 1 to {len(stages)}.")
-    if stages[number - 1].schedule == "lbfgs":
-        raise OverrideError(f"Stage {number} of {choices.recipe!r} is solved by L-BFGS: no learning rate to find.")
+    if number not in tested:
+        raise OverrideError(
+            f"Stage {number} of {choices.recipe!r} is solved by L-BFGS: no learning rate to find; choose --stage "
+            f"{' or '.join(map(str, tested))}."
+        )
     prepared = prepare(experiment, console)
     stage = prepared.possible(stages[number - 1])
     epochs, _ = prepared.inputs(stage, number)

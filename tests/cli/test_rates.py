@@ -19,7 +19,9 @@ def test_lr_find_shows_the_curve_and_the_suggestions_of_a_seed_and_ends_with_a_p
 ):
     source = downloaded.declaration.read_text()
     solved = "stages=[Stage(size=16, train='head', cached=True, schedule='lbfgs'), "
-    downloaded.declaration.write_text(source.replace("stages=[", solved))
+    alone = 'recipes={"quick": Recipe(stages=[Stage(size=16, train="head", cached=True, schedule="lbfgs")]), '
+    source = source.replace("stages=[", solved).replace("recipes={", alone)
+    downloaded.declaration.write_text(source)
     ended, other = (on_shades("lr-find", "shades", "--stage", 2, "--seed", seed) for seed in (4, 5))
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.splitlines()[-2] != other.out.splitlines()[-2]
@@ -31,9 +33,13 @@ def test_lr_find_shows_the_curve_and_the_suggestions_of_a_seed_and_ends_with_a_p
     assert "; taken: " in words
     assert Path(path) == workspace.runs / "shades" / "learning-rate-standard-2.png"
     assert picture(path) == ("PNG", (960, 540))
-    solved = on_shades("lr-find", "shades", "--stage", 1)
-    assert solved.status != 0
-    assert "L-BFGS" in solved.err
+    # Without --stage, the first stage with a rate.
+    assert on_shades("lr-find", "shades", "--seed", 4).out.splitlines()[-2:] == [words, path]
+    for arguments, says in [
+        (("--stage", 1), "Stage 1 of 'standard' is solved by L-BFGS: no learning rate to find; choose --stage 2."),
+        (("--recipe", "quick"), "All stages of 'quick' are solved by L-BFGS: no learning rate to find."),
+    ]:
+        assert on_shades("lr-find", "shades", *arguments).sentence == says
     assert [path.name for path in (workspace.runs / "shades").iterdir()] == ["learning-rate-standard-2.png"]
     assert on_shades("runs").out == ""
 

@@ -345,11 +345,11 @@ def test_a_run_whose_temperature_is_far_below_one_is_under_confident(run_of, tem
         # A run that is worse in loss or score alone may be so by chance, or overconfident.
         *((score, loss, None, None) for score, loss in ((0.999, 10.0), (0.5, 1e-4), (0.5, 10.0))),
         # Where validation loss rises from the first epoch on, more epochs do no good.
-        (0.999, 1e-4, 0.5 + 0.01 * np.arange(7), "--set stages.1.learning_rate=0.0002"),
+        (0.999, 1e-4, 0.5 + 0.01 * np.arange(7), "--set stages.1.learning_rate=0.0004"),
     ],
 )
 def test_a_run_that_a_linear_model_on_frozen_features_beats_is_told_so(run_of, score, loss, valid_loss, change):
-    run = run_of("healthy_sgdr", {"learning_rate": 0.002}, {"higher_is_better": True})
+    run = run_of("healthy_sgdr", beside={"higher_is_better": True})
     trained = {"stages": run.record("config")["recipe"]["stages"], "baseline": {"score": score, "loss": loss}}
     run.write_record("trained", trained)
     if valid_loss is not None:
