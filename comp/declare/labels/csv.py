@@ -138,11 +138,18 @@ def widened(
     parts = parts_of_rows(rows[column].str.strip(), pattern, classes)
     wide = pivoted(rows, parts, classes, column, value)
     for name in beside:
-        values = rows[name].str.strip().groupby(parts[0]).agg(["nunique", "first"])
-        if (several := values["nunique"] > 1).any():
-            raise DataError(f"{name} differs between the rows of {several.idxmax()!r}, but an image has one.")
-        wide[name] = values["first"].loc[wide[column]].to_list()
+        wide[name] = only_values(rows[name], parts[0]).loc[wide[column]].to_list()
     return wide
+
+
+def only_values(values: pd.Series[str], images: pd.Series[str]) -> pd.Series[str]:
+    """The value that all rows of an image have, by image; raises DataError where they differ."""
+    found = values.str.strip().groupby(images).agg(["nunique", "first"])
+    if (several := found["nunique"] > 1).any():
+        raise DataError(
+            f"{values.name!s} differs between the rows of {several.idxmax()!r}, but an image has one; make them agree."
+        )
+    return found["first"]
 
 
 def pivoted(rows: pd.DataFrame, parts: pd.DataFrame, classes: Sequence[str], column: str, value: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from comp.declare.checks import Declared
-from comp.declare.labels.csv import Where, chosen, read_csv, trimmed, widened
+from comp.declare.labels.csv import Where, chosen, only_values, read_csv, trimmed, widened
 from comp.declare.labels.files import (
     IMAGE_SUFFIXES,
     READ_BY,
@@ -122,8 +122,11 @@ def read_rows(
     if long[0]:
         rows = widened(rows, source.image, long[0], labels, long[1], dict.fromkeys(of_image))
     if separator is not None and not rows[source.image].is_unique:
+        naming = list(dict.fromkeys([source.image, *_columns_in(source.folder), *answering]))
+        for column in grouped:
+            only_values(rows[column], rows[source.image].str.cat(rows[naming[1:]], sep=" of "))
         joined = {column: separator.join if column in labels else "first" for column in rows}
-        rows = rows.groupby([source.image, *answering], sort=False).agg(joined).reset_index(drop=True)
+        rows = rows.groupby(naming, sort=False).agg(joined).reset_index(drop=True)
     called = rows[source.image]
     if source.incomplete:
         rows = rows[rows[source.image].str.strip() != ""]

@@ -50,6 +50,8 @@ def test_columns_of_0_and_1_round_trip(fresh, rows):
         (SHARES, [HEAD, "1,0.333,0.666"], 1, {"1": (("a", 0.333 / (0.333 + 0.666)), ("b c", 0.666 / (0.333 + 0.666)))}),
         (FRACTIONS, [HEAD, "1,0.5,0.75"], 1, {"1": (("a", 0.5), ("b c", 0.75))}),
         (PLACED, ["id,kind,side", "1,cat,left", "2,dog,right"], IN_FOLDERS, {"1": "cat", "2": "dog"}),
+        # Rows of one image have one group, with or without spaces.
+        (replace(KINDS, separator=" ", group="w"), ["id,kind,w", "1,cat,p", "1,dog, p"], 1, {"1": ("cat", "dog")}),
         (replace(KINDS, shared=True), ["id,kind", "1,cat"], 2, {"1": "cat"}),
         # An image with two answers counts for each of them.
         (JOINED, ["id,who", "1,p", "1,q", "2,q"], 2, {"p/1": "cat", "q/1": "dog", "2": "dog"}),
@@ -71,6 +73,8 @@ def test_each_image_has_what_its_columns_say(tmp_path, source, lines, images, la
         (TAGS, [HEAD, "1,0,-1"], "image '1' '-1' in column 'b c', but it should be 0 or 1"),
         (TAGS, [HEAD, "1,0,1", "1,0,0"], "'1' with the label"),
         (LONG, ["id,y", "1_a,1", "1_c,0"], "id has '1_c'"),
+        (replace(KINDS, separator=" ", group="w"), ["id,kind,w", "1,cat,p", "1,dog,q"], "w differs .* of '1'"),
+        (replace(KINDS, separator=" ", folder="{in}"), ["id,kind,in", "1,cat,a", "1,dog,b"], "2 of 2 rows .* no image"),
         (replace(LONG, group="w"), ["id,y,w", "1_b c,1,p", "1_a,1,q"], "w differs between the rows of '1'"),
         (LONG, ["id,y", "1_b c,1", "1_a,1", "1_a,0"], "id has '1_a' twice, with different values in y"),
         (SHARES, [HEAD, "1,0.5,0.75"], r"image '1' shares that sum to 1\.25.*target='fractions'"),
