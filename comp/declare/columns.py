@@ -43,7 +43,8 @@ class Columns(Declared):
     def joined(self, table: pd.DataFrame, csv: Path) -> pd.DataFrame:
         """The table with each image's values as trimmed text, in columns named as `in_table` says.
 
-        Raises DataError for an image without a row, or with several.
+        Raises DataError for an image without a row, or with several, and for a row of several images, unless these are
+        of one answer.
         """
         rows = read_csv(csv, columns=(self.image, *self.names), spaced=True)[[self.image, *self.names]]
         rows = trimmed(rows).drop_duplicates().set_index(self.image)
@@ -59,6 +60,14 @@ class Columns(Declared):
             first = table["id"][missing].iloc[0]
             images = counted(int(missing.sum()), "image has", "images have")
             raise DataError(f"{images} no row in {csv}, the first {first!r}, but {like}; add what is missing.")
+        answer = "answer" if "answer" in table else "id"
+        sharing = table.groupby(places)[[answer, "path"]].nunique().min(axis=1) > 1
+        for row in sharing.index[sharing]:
+            one, other = table[places == row].drop_duplicates("path")["id"].iloc[:2]
+            raise DataError(
+                f"{csv} has one row of {rows.index[row]!r} for the images {one!r} and {other!r}; give each its own, "
+                f"with its id in {self.image!r}."
+            )
         return table.assign(**{in_table(name): rows[name].array[places] for name in self.names})
 
 

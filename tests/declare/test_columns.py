@@ -45,3 +45,14 @@ def test_a_row_is_found_by_its_image_s_id_file_or_answer(tmp_path, names, images
 def test_an_image_without_a_row_of_its_own_is_named(tmp_path, lines, said):
     with pytest.raises(DataError, match=said):
         joined(tmp_path, lines, table(["a", "b"]))
+
+
+def test_a_row_of_several_images_is_refused_unless_they_are_of_one_answer_or_one_file(tmp_path):
+    paths = ["/data/train/0.png", "/data/valid/0.png"]
+    images = pd.DataFrame({"id": ["0", "valid/0"], "path": paths})
+    lines = ["image,sex,age", "0.png,f,7"]
+    with pytest.raises(DataError, match=r"one row of '0\.png' for the images '0' and 'valid/0'; .*'image'"):
+        joined(tmp_path, lines, images)
+    assert joined(tmp_path, [*lines, "valid/0,m,8"], images) == [("7", "f"), ("8", "m")]
+    assert joined(tmp_path, lines, images.assign(answer="0")) == [("7", "f")] * 2
+    assert joined(tmp_path, lines, images.assign(path=paths[0], answer=["p", "q"])) == [("7", "f")] * 2

@@ -123,9 +123,8 @@ def read_rows(
         rows = widened(rows, source.image, long[0], labels, long[1], dict.fromkeys(of_image))
     if separator is not None and not rows[source.image].is_unique:
         naming = list(dict.fromkeys([source.image, *_columns_in(source.folder), *answering]))
-        called = rows[source.image].str.cat(rows[naming[1:]], sep=" of ")
         for column in grouped:
-            only_values(rows[column], called)
+            only_values(rows[column], rows[source.image].str.cat(rows[naming[1:]], sep=" of "))
         joined = {column: separator.join if column in labels else "first" for column in rows}
         rows = rows.groupby(naming, sort=False).agg(joined).reset_index(drop=True)
     called = rows[source.image]

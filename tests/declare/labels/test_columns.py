@@ -74,11 +74,7 @@ def test_each_image_has_what_its_columns_say(tmp_path, source, lines, images, la
         (TAGS, [HEAD, "1,0,1", "1,0,0"], "'1' with the label"),
         (LONG, ["id,y", "1_a,1", "1_c,0"], "id has '1_c'"),
         (replace(KINDS, separator=" ", group="w"), ["id,kind,w", "1,cat,p", "1,dog,q"], "w differs .* of '1'"),
-        (
-            replace(PLACED, separator=" ", folder="{side}"),
-            ["id,kind,side", "1,cat,a", "1,dog,b"],
-            "2 of 2 rows .* no image",
-        ),
+        (replace(KINDS, separator=" ", folder="{in}"), ["id,kind,in", "1,cat,a", "1,dog,b"], "2 of 2 rows .* no image"),
         (replace(LONG, group="w"), ["id,y,w", "1_b c,1,p", "1_a,1,q"], "w differs between the rows of '1'"),
         (LONG, ["id,y", "1_b c,1", "1_a,1", "1_a,0"], "id has '1_a' twice, with different values in y"),
         (SHARES, [HEAD, "1,0.5,0.75"], r"image '1' shares that sum to 1\.25.*target='fractions'"),
