@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from comp.declare.recipe import Recipe
-from comp.errors import counted
+from comp.errors import RunError, counted
 from comp.report import rules
 from comp.report.rules import LEARNED, Record, not_comparable
 from comp.runs import Run
@@ -80,8 +80,10 @@ def common_findings(trained: Sequence[Run]) -> list[str]:
 
 
 def findings_of(trained: Run) -> tuple[Finding, ...]:
-    """The findings in a run, which may have no finished epoch."""
+    """The findings in a run, which may have no finished epoch; raises RunError where a trained run has lost them."""
     recipe, history = as_it_went(trained), trained.history
+    if trained.trained and history.epochs().empty:
+        raise RunError(f"{trained.name} was trained, but epochs.csv has none of its epochs; put the file back.")
     higher_is_better = trained.record("config").get("higher_is_better", False)
     guessing = trained.known("trained").get("guessing")
     found = diagnose(
@@ -216,8 +218,10 @@ def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:
     text = f"{verdict}: {', '.join(numbers)} after {counted(len(epochs), 'epoch')}{rose}"
     if not has_validation(epochs):
         return f"{text}; no image validated, so overfitting can't be seen"
+    if callable(recipe.loss):
+        text += "; whether it is better than guessing isn't judged, because of the custom loss"
     if reasons := not_comparable(recipe):
-        return f"{text}; train and validation loss are not compared, because of {' and '.join(reasons)}"
+        text += f"; train and validation loss are not compared, because of {' and '.join(reasons)}"
     return text
 
 
