@@ -19,6 +19,7 @@ from torch import Tensor
 from comp.data.disk_room import last_used, make_room, room_for
 from comp.data.readers import files_of
 from comp.data.reading import Paths
+from comp.declare.custom import custom_parts
 from comp.declare.reading import Channels, Read
 from comp.errors import CompError
 from comp.files import alone, write_text
@@ -34,11 +35,15 @@ MOST_VALUES = 1 << 29
 
 
 def content_digest(paths: Paths, contents: Sequence[str] | None = None, read: Read | Channels = "images") -> str:
-    """A fingerprint of the files' bytes, in the order of the paths; ``contents``: their digests, where known."""
-    if contents is not None:
-        return _fingerprint(bytes.fromhex("".join(contents)))
-    whole = (b"".join(file.read_bytes() for file in files_of(Path(path), read)) for path in paths)
-    return _fingerprint(bytes.fromhex("".join(map(_fingerprint, whole))))
+    """A fingerprint of the files' bytes, in the order of the paths; ``contents``: their digests, where known.
+
+    A custom ``read`` may go by a file's name, so with one the paths count as well.
+    """
+    if contents is None:
+        whole = (b"".join(file.read_bytes() for file in files_of(Path(path), read)) for path in paths)
+        contents = [*map(_fingerprint, whole)]
+    named = "\n".join(map(str, paths)) if custom_parts(read) else ""
+    return _fingerprint(bytes.fromhex("".join(contents)) + named.encode())
 
 
 def _fingerprint(content: bytes) -> str:

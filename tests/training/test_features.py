@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comp.declare.reading import Channels
 from comp.errors import DataError
 from comp.training.features import (
     FeatureEpochs,
@@ -162,6 +163,15 @@ def test_the_digest_of_files_changes_with_their_bytes_order_and_bounds(tmp_path)
     assert digest_of(b"a", b"b") == digest_of(b"a", b"b")
     different = [(b"a", b"b"), (b"b", b"a"), (b"ab", b""), (b"", b"ab"), (b"a",), (b"a", b"b", b"")]
     assert len({digest_of(*contents) for contents in different}) == len(different)
+
+
+def test_the_digest_of_files_changes_with_their_names_only_where_a_custom_read_may_go_by_them(tmp_path):
+    for name in ("0", "1"):
+        (tmp_path / name).write_bytes(b"a")
+    for read, differ in (("images", False), (np.load, True), (Channels(["0", "1"], read=np.load), True)):
+        for contents in (None, ["6a"]):
+            digests = {content_digest([tmp_path / name], contents, read) for name in ("0", "1")}
+            assert len(digests) == 1 + differ
 
 
 @settings(max_examples=30, deadline=None)

@@ -28,6 +28,7 @@ TableFunction = Annotated[Callable[[Path], Any], "a function of the data folder 
 class LabelFunction(Declared):
     """Labels by a custom function: given the data folder, it returns the table (columns id, path, label).
 
+    Relative paths are relative to the data folder.
     Labels are class names, lists of tags, or, for the targets ``number``, ``shares`` and ``fractions``, dicts of
     numbers by name; shares and fractions are from 0 to 1. The table may have further columns:
 
@@ -80,7 +81,8 @@ class LabelFunction(Declared):
 class TestFunction(Declared):
     """Test images by a custom function: given the data folder, it returns the table (columns id, path).
 
-    Images that share a value in a further column ``answer`` are predicted together.
+    Relative paths are relative to the data folder. Images that share a value in a further column ``answer`` are
+    predicted together.
     """
 
     __test__: ClassVar[bool] = False
@@ -104,7 +106,7 @@ def _columns(source: LabelFunction | TestFunction, folder: Path, wanted: Sequenc
     if missing := sorted(set(wanted) - set(result.columns)):
         raise DataError(f"{asked}, but {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing.")
     columns: dict[str, list[Any]] = {"id": [str(image) for image in result["id"]]}
-    columns["path"] = [str(Path(path)) for path in result["path"]]
+    columns["path"] = [str(folder / path) for path in result["path"]]
     absent = [path for path in columns["path"] if not os.path.isfile(path)]  # noqa: PTH113, Path objects would be slower
     if absent:
         images = counted(len(absent), "image that isn't", "images that aren't")

@@ -9,9 +9,9 @@ from tests.declare.labels.conftest import by_id, rows_of, touch
 
 
 @pytest.fixture
-def reading(tmp_path, monkeypatch):
+def reading(tmp_path):
     """A function that reads the table with these columns by a label function, beside the images 0.png and 1.png."""
-    monkeypatch.chdir(touch(tmp_path, "0.png", "1.png"))
+    touch(tmp_path, "0.png", "1.png")
 
     def made(target="single", **columns):
         columns.setdefault("path", [tmp_path / f"{image}.png" for image in columns.get("id", ())])
@@ -21,7 +21,7 @@ def reading(tmp_path, monkeypatch):
 
 
 def test_a_function_gives_ids_paths_and_labels_as_text(tmp_path, reading):
-    assert rows_of(reading(id=[1, 0], path=[tmp_path / "1.png", str(tmp_path / "0.png")], label=[3, 4])) == [
+    assert rows_of(reading(id=[1, 0], path=["1.png", str(tmp_path / "0.png")], label=[3, 4])) == [
         ("0", tmp_path / "0.png", "4"),
         ("1", tmp_path / "1.png", "3"),
     ]
@@ -50,7 +50,7 @@ def test_a_function_gives_shares_and_fractions_as_they_are(reading):
 
 
 def test_a_function_may_say_where_the_images_to_predict_are(tmp_path, reading):
-    source = TestFunction(lambda folder: pd.DataFrame({"id": [1], "path": [folder / "1.png"]}))
+    source = TestFunction(lambda folder: pd.DataFrame({"id": [1], "path": ["1.png"]}))
     assert rows_of(source.read(tmp_path)) == [("1", tmp_path / "1.png")]
     with pytest.raises(DataError, match=r"TestFunction: .* columns id and path, but path is missing"):
         TestFunction(lambda _: pd.DataFrame({"id": [1]})).read(tmp_path)
