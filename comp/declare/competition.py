@@ -117,9 +117,11 @@ class Competition(Declared):
         yield "recipes", not standard, "recipes by name, a Recipe 'standard' among them"
         yield "labels", self.target not in TARGETS, f"a label source whose `target` is one of {', '.join(TARGETS)}"
         what = TARGETS[self.target]
-        yield "metric", self.target not in self.scoring.targets, f"one for {what}, as `labels` gives them"
-        yield "submission", self.target not in self.submission.targets, f"a form for {what}, as `labels` gives them"
         takes = self.scoring.takes
+        other = "; labels that are numbers need CsvNumbers, or LabelFunction with target='number'"
+        wanted = f"one for {what}, as `labels` gives them{other if takes == 'numbers' else ''}"
+        yield "metric", self.target not in self.scoring.targets, wanted
+        yield "submission", self.target not in self.submission.targets, f"a form for {what}, as `labels` gives them"
         yield "submission", takes != self.submission.takes, f"a form with {takes}, which {self.scoring.name} compares"
         if isinstance(self.prepare, HideShare):
             known = isinstance(self.labels, KnownLabels) and self.labels == KnownLabels(self.labels.labels)

@@ -12,6 +12,7 @@ from comp import (
     HideShare,
     KnownLabels,
     Metric,
+    Numbers,
     ProbabilityPerClass,
     TagNames,
 )
@@ -36,6 +37,7 @@ def write_plugin(root, name="two_cats", text=DECLARATION):
     ("fields", "named"),
     [
         ({"metric": "mean_f2"}, "`metric`"),
+        ({"metric": "mcrmse", "submission": Numbers()}, "`metric` .* CsvNumbers, .* target='number'"),
         ({"labels": TAGS, "submission": TagNames(), "metric": "accuracy"}, "`metric`"),
         ({"labels": TAGS, "metric": "log_loss"}, "`submission`"),
         ({"submission": TagNames()}, "`submission`"),
