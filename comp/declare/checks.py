@@ -70,12 +70,17 @@ class Declared:
                 raise _wrong(self, name, wanted)
 
     def contradictions(self) -> Iterator[tuple[str, object, str]]:
-        """Yield fields that depend on others: the name, whether the value is wrong, and what it should be."""
+        """Yield fields that depend on others: the name, whether the value is wrong, and what it should be.
+
+        A part of a list is named by its number from 1, as in ``stages.2.size``.
+        """
         yield from ()
 
 
 def _wrong(declaration: object, name: str, wanted: str) -> DeclarationError:
-    found = getattr(declaration, name)
+    found: Any = declaration
+    for step in name.split("."):
+        found = found[int(step) - 1] if step.isdecimal() else getattr(found, step)
     said = re.sub(r" at 0x[0-9a-f]+", "", repr(found))
     if isinstance(found, Mapping) and len(said) > LONGEST:
         said = f"{{{', '.join(f'{key!r}: …' for key in found)}}}"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields, replace
-from itertools import pairwise, takewhile
+from itertools import takewhile
 from typing import Annotated, Any, Literal
 
 from comp.declare.checks import Declared, above, between, matching, one_of
@@ -281,10 +281,13 @@ class Recipe(Declared):
         yield "head", from_scratch, "'linear' where the backbone is not pretrained"
         cycles = self.stages[-1].cycles
         yield "snapshots", self.snapshots > cycles, f"at most {cycles}, the cycles of the last stage"
-        solved = any(stage.schedule == "lbfgs" for stage in self.stages)
+        numbered = [*enumerate(self.stages, start=1)]
+        solved = [number for number, stage in numbered if stage.schedule == "lbfgs"]
+        trained = [f"stages.{number}.schedule='one_cycle' with a cycle_length" for number in solved]
+        trained += [f"stages.{number}.needed_above=0" for number, stage in numbered if stage.needed_above]
         other = solved and self.head not in ("linear", "pretrained")
-        yield "head", other, "'linear' or 'pretrained' with a stage of schedule 'lbfgs'"
-        if all(stage.schedule == "lbfgs" for stage in self.stages):
+        yield "head", other, f"'linear' or 'pretrained' with schedule 'lbfgs'; for another, set {' and '.join(trained)}"
+        if len(solved) == len(self.stages):
             yield "mixup", self.mixup, "0 where all heads are solved by 'lbfgs', which has no batches"
             yield "dropout", self.dropout, "0 where all heads are solved by 'lbfgs', which regularises by itself"
             yield "ema", self.ema, "0 where all heads are solved by 'lbfgs', which takes no steps"
@@ -301,10 +304,9 @@ class Recipe(Declared):
         options = bool(self.optimizer_options) and not isinstance(self.optimizer, str)
         yield "optimizer_options", options, "left out beside a function, which has its own"
         yield "on_cpu", self.on_cpu and self.on_cpu.on_cpu, "a Recipe without `on_cpu` of its own"
-        alone = self.stages[0].needed_above or any(
-            stage.needed_above and before.schedule != "lbfgs" for before, stage in pairwise(self.stages)
-        )
-        yield "stages", alone, "a list with a stage of schedule 'lbfgs' right before one that has `needed_above`"
+        for number, stage in numbered:
+            alone = stage.needed_above and number - 1 not in solved
+            yield f"stages.{number}.needed_above", alone, "0 without a stage of schedule 'lbfgs' right before"
 
     def batch_size_of(self, stage: Stage) -> int:
         if stage.batch_size is not None:

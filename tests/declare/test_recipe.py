@@ -52,7 +52,7 @@ def test_a_stage_has_the_recipe_s_batch_size_or_its_own():
         ({"train": "head", "cached": True}, {"mixing": max}, "mixing"),
         ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"dropout": 0.5}, "dropout"),
         ({"train": "head", "cached": True, "schedule": "lbfgs"}, {"ema": 0.9}, "ema"),
-        ({"train": 2, "needed_above": 0.1}, {}, "stages"),
+        ({"train": 2, "needed_above": 0.1}, {}, "stages.1.needed_above"),
         ({"train": "head"}, {"drop_path": 0.1}, "drop_path"),
         ({"train": "head"}, {"freeze_batch_norm": True}, "freeze_batch_norm"),
         ({"train": "head"}, {"snapshots": 2}, "snapshots"),
