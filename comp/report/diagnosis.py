@@ -216,8 +216,10 @@ def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:
     text = f"{verdict}: {', '.join(numbers)} after {counted(len(epochs), 'epoch')}{rose}"
     if not has_validation(epochs):
         return f"{text}; no image validated, so overfitting can't be seen"
+    if callable(recipe.loss):
+        text += "; whether it is better than guessing isn't judged with your own loss"
     if reasons := not_comparable(recipe):
-        return f"{text}; train and validation loss are not compared, because of {' and '.join(reasons)}"
+        text += f"; train and validation loss are not compared, because of {' and '.join(reasons)}"
     return text
 
 
