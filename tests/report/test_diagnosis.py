@@ -259,6 +259,15 @@ def test_diagnose_prints_what_went_wrong_or_that_nothing_looks_so_or_that_it_bro
     assert line.startswith("stage 1: unfinished: 0 of 4 epochs recorded, at a learning rate of 1;")
 
 
+@pytest.mark.parametrize("gone", ["epochs.csv", "history.csv"])
+def test_a_training_that_ended_is_not_unfinished_where_a_table_is_gone(run_of, gone):
+    run = run_of("healthy_sgdr")
+    run.write_record("trained", {"stages": run.record("config")["recipe"]["stages"]})
+    (run.folder / gone).unlink()
+    (line,) = diagnosis_of(run)
+    assert line.startswith(f"stage 1: no full record: the training ended, but {gone} lacks rows of this stage;")
+
+
 def test_joined_folds_are_judged_together_and_members_of_an_ensemble_each_for_itself(run_of, workspace):
     folds = [run_of("too_many_epochs") for _ in range(2)]
     joined, blend = (create_run(workspace, "digits", name) for name in ("quick", "ensemble"))

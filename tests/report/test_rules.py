@@ -66,3 +66,11 @@ def test_a_loss_of_one_s_own_is_not_called_better_than_guessing(loss):
     recipe = replace(AFTER_A_SOLVED_HEAD, loss=loss)
     assert bool(diagnose(epochs, steps, recipe, guessing=None if loss else 1.61)) != bool(loss)
     assert ("better than guessing isn't judged" in healthy(epochs, recipe)) == bool(loss)
+
+
+def test_a_head_that_is_yet_to_be_solved_has_no_rate():
+    epochs, steps = after_a_solved_head([], [])
+    (finding,) = diagnose(
+        epochs.head(0), steps.head(0), replace(AFTER_A_SOLVED_HEAD, stages=[replace(SOLVED, learning_rate=1.0)])
+    )
+    assert finding.evidence.startswith("0 of 1 epoch recorded; it still trains")
