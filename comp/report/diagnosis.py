@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from comp.declare.recipe import Recipe
-from comp.errors import RunError, counted
+from comp.errors import counted
 from comp.report import rules
 from comp.report.rules import LEARNED, Record, not_comparable
 from comp.runs import Run
@@ -18,11 +18,11 @@ from comp.runs.resolve import recipe_of, stage_of
 from comp.submission.scoring import TIMID
 
 # In the order of checking; only a stage's first finding is told.
-NOT_FINITE = "loss is not finite"
+NOT_FINITE, UNFINISHED = "loss is not finite", "unfinished"
 RULES = {
     NOT_FINITE: rules.not_finite,
     "learning rate too high": rules.too_high,
-    "unfinished": rules.unfinished,
+    UNFINISHED: rules.unfinished,
     "learning rate too low": rules.too_low,
     "no better than guessing": rules.no_better_than_guessing,
     "no better than a linear model": rules.no_better_than_a_linear_model,
@@ -36,7 +36,7 @@ UNDONE = {NOT_FINITE: rules.not_finite, "undone": rules.undone}
 # A validation loss that came down again is mentioned if it was this many times its previous minimum.
 SHAKEN = 1.5
 # Findings after which later stages aren't judged: they start from bad weights, whatever their settings.
-ENDING = (NOT_FINITE, "learning rate too high", "unfinished")
+ENDING = (NOT_FINITE, "learning rate too high", UNFINISHED)
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,24 @@ def common_findings(trained: Sequence[Run]) -> list[str]:
 
 
 def findings_of(trained: Run) -> tuple[Finding, ...]:
-    """The findings in a run, which may have no finished epoch; raises RunError where a trained run has lost them."""
-    recipe, history = as_it_went(trained), trained.history
-    if trained.trained and history.epochs().empty:
-        raise RunError(f"{trained.name} was trained, but epochs.csv has none of its epochs; put the file back.")
+    """The findings in a run, which may have no finished epoch."""
+    recipe, epochs, steps = as_it_went(trained), trained.history.epochs(), trained.history.steps()
     higher_is_better = trained.record("config").get("higher_is_better", False)
     guessing = trained.known("trained").get("guessing")
     found = diagnose(
-        history.epochs(),
-        history.steps(),
+        epochs,
+        steps,
         recipe,
         higher_is_better=higher_is_better,
         guessing=guessing,
         baseline=baseline_of(trained, recipe),
         lost=trained.lost,
     )
+    if trained.has("trained") and found and found[-1].kind == UNFINISHED:
+        number = found[-1].stage
+        short = "history.csv" if number in set(epochs["stage"]) - set(steps["stage"]) else "epochs.csv"
+        why = f"the training ended, but {short} lacks rows of this stage"
+        return *found[:-1], Finding("no full record", number, why, "the file from a copy of the run")
     if not found and (other := under_confident(trained, recipe)):
         return (other,)
     return found

@@ -134,7 +134,7 @@ class Record:
 
     @property
     def at_rate(self) -> str:
-        return "" if self.peak is None else f", at a learning rate of {self.peak:.2g}"
+        return "" if self.peak is None or self.stage.schedule == "lbfgs" else f", at a learning rate of {self.peak:.2g}"
 
 
 def not_finite(record: Record) -> Said | None:

@@ -50,18 +50,19 @@ class RangeTest:
         """Peak rates by the rule that suggests them.
 
         ``minimum``: a tenth of the rate where the loss is lowest, fast.ai lesson 2's rule.
-        ``steepest``: where the loss falls fastest per factor of the rate.
+        ``steepest``: where the loss falls fastest per factor of the rate, after the first SETTLED steps.
         ``valley``: two thirds along the longest stretch in which the loss falls.
         A custom rule has its own name; raises DeclarationError where it gives no rate.
         """
         lowest = int(self.smoothed.argmin())
-        before = slice(0, max(lowest + 1, 2))
+        began = SETTLED if lowest > SETTLED else 0
+        before = slice(began, max(lowest + 1, 2))
         slopes = np.gradient(self.smoothed[before], np.log(self.rates[before]))
         start, end = _longest_descent(self.smoothed)
         own = {short_name(self.rule): self._by_own(self.rule)} if callable(self.rule) else {}
         return {
             "minimum": float(max(self.rates[lowest] / 10, self.rates[0])),
-            "steepest": float(self.rates[slopes.argmin()]),
+            "steepest": float(self.rates[before][slopes.argmin()]),
             "valley": float(self.rates[start + round((end - start) * 2 / 3)]),
             **own,
         }

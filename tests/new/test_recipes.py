@@ -1,8 +1,13 @@
 """The recipes of a new competition fit its images."""
 
+import re
+
 import pytest
 
+from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
+from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Ensemble, Recipe
+from comp.errors import OverrideError
 from comp.new.recipes import recipes_for
 
 
@@ -47,3 +52,21 @@ def test_strong_blends_backbones_and_what_it_blends_runs_on_two_cores(like):
     assert isinstance(standard := recipes["standard"], Recipe)
     assert standard.on_cpu in strong.members
     assert all(stage.groups < 3 for member in strong.members for stage in member.stages)
+
+
+def test_another_head_than_the_solved_one_takes_the_settings_that_the_errors_name():
+    quick = recipes_for((256, 256), 100, 10, like_photographs=True)[0]["quick"]
+    digits, settings = competition_named("digits", REPOSITORY_COMPETITIONS), ["head=mlp"]
+    for says, then in [
+        (
+            "`head` is 'mlp', but it should be 'linear' or 'pretrained' with schedule 'lbfgs'; for another, set "
+            "stages.1.schedule=one_cycle and its cycle_length, stages.2.needed_above=0.",
+            ["stages.1.schedule=one_cycle", "stages.1.cycle_length=8"],
+        ),
+        ("`stages.2.needed_above` is 0.1, but it should be 0 without a stage of", ["stages.2.needed_above=0"]),
+    ]:
+        with pytest.raises(OverrideError, match=re.escape(says)):
+            apply_overrides(digits, quick, settings)
+        settings += then
+    _, exchanged = apply_overrides(digits, quick, settings)
+    assert (exchanged.head, exchanged.stages[0].epochs, len(exchanged.stages)) == ("mlp", 8, 2)

@@ -12,7 +12,6 @@ import pytest
 from comp.declare.competition import REPOSITORY_COMPETITIONS, competition_named
 from comp.declare.overrides import apply_overrides
 from comp.declare.recipe import Recipe, Stage
-from comp.errors import RunError
 from comp.report.diagnosis import diagnose, diagnosis_of, healthy
 from comp.runs import EPOCH_COLUMNS, STEP_COLUMNS, Run, create_run
 from comp.runs.resolve import recipe_of
@@ -260,20 +259,13 @@ def test_diagnose_prints_what_went_wrong_or_that_nothing_looks_so_or_that_it_bro
     assert line.startswith("stage 1: unfinished: 0 of 4 epochs recorded, at a learning rate of 1;")
 
 
-def test_a_trained_run_without_its_epochs_is_not_called_unfinished(run_of):
+@pytest.mark.parametrize("gone", ["epochs.csv", "history.csv"])
+def test_a_training_that_ended_is_not_unfinished_where_a_table_is_gone(run_of, gone):
     run = run_of("healthy_sgdr")
-    run.weights.parent.mkdir()
-    run.weights.touch()
-    assert diagnosis_of(run)[0].startswith("it ended well")
-    (run.folder / "epochs.csv").unlink()
-    with pytest.raises(RunError, match=r"was trained, but epochs\.csv has none"):
-        diagnosis_of(run)
-
-
-def test_what_a_custom_loss_leaves_unjudged_is_said():
-    epochs, _, recipe = recorded("healthy_sgdr")
-    assert "isn't judged" in healthy(epochs, replace(recipe, loss=max))
-    assert "isn't judged" not in healthy(epochs, recipe)
+    run.write_record("trained", {"stages": run.record("config")["recipe"]["stages"]})
+    (run.folder / gone).unlink()
+    (line,) = diagnosis_of(run)
+    assert line.startswith(f"stage 1: no full record: the training ended, but {gone} lacks rows of this stage;")
 
 
 def test_joined_folds_are_judged_together_and_members_of_an_ensemble_each_for_itself(run_of, workspace):

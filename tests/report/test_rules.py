@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from comp.declare.recipe import Recipe, Stage
-from comp.report.diagnosis import diagnose
+from comp.report.diagnosis import diagnose, healthy
 
 SOLVED = Stage(size=16, train="head", cached=True, schedule="lbfgs")
 LATE = Stage(size=16, train=2, cached=True, schedule="one_cycle", cycle_length=2, learning_rate=3e-4)
@@ -58,3 +58,19 @@ def test_a_stage_that_ends_worse_than_the_solved_head_before_it_is_told_so_first
     found = diagnose(*tables, recipe, guessing=0.8, baseline={"score": 0.2, "loss": 0.2})
     assert [one.kind for one in found] == ["no better than a linear model"] * (change is not None)
     assert all(one.change == f"--set stages.2.{change}" for one in found)
+
+
+@pytest.mark.parametrize("loss", ["", max])
+def test_a_loss_of_one_s_own_is_not_called_better_than_guessing(loss):
+    epochs, steps = after_a_solved_head(np.full(2 * STEPS, 1.6), [1.61, 1.61])
+    recipe = replace(AFTER_A_SOLVED_HEAD, loss=loss)
+    assert bool(diagnose(epochs, steps, recipe, guessing=None if loss else 1.61)) != bool(loss)
+    assert ("better than guessing isn't judged" in healthy(epochs, recipe)) == bool(loss)
+
+
+def test_a_head_that_is_yet_to_be_solved_has_no_rate():
+    epochs, steps = after_a_solved_head([], [])
+    (finding,) = diagnose(
+        epochs.head(0), steps.head(0), replace(AFTER_A_SOLVED_HEAD, stages=[replace(SOLVED, learning_rate=1.0)])
+    )
+    assert finding.evidence.startswith("0 of 1 epoch recorded; it still trains")

@@ -109,6 +109,13 @@ def test_the_suggestions_of_a_textbook_curve():
     assert found.suggestion == found.suggestions["valley"]
 
 
+def test_the_steepest_fall_is_not_the_chance_of_the_first_batches():
+    """A regression's smoothed losses: the first is of a single hard batch."""
+    settling = np.array([1.447, 1.053, 0.971, 0.988, 0.932, 0.947, 0.974, 0.987, 0.993, 1.002])
+    found = curve(np.concatenate([settling, np.linspace(0.99, 0.9, 40), np.linspace(0.88, 0.4, 20), [0.5, 2]]))
+    assert found.rates[50] <= found.suggestions["steepest"] <= found.rates[70]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(0.01, 10), min_size=10, max_size=100))
 def test_any_curve_has_suggestions_within_its_rates(losses):
