@@ -65,16 +65,3 @@ def test_fields_that_contradict_each_other_are_named_with_what_they_are(stage, f
     found = repr(given[named]) if named in given and named != "on_cpu" else ""
     with pytest.raises(DeclarationError, match=f"`{named}` is {found}"):
         Recipe(stages=[Stage(size=64, **stage)], **fields)
-
-
-def test_what_to_set_for_another_head_than_the_solved_one_is_said_and_does_it():
-    solved = Stage(size=64, train="head", cached=True, schedule="lbfgs")
-    late = Stage(size=64, train=2, needed_above=0.1)
-    with pytest.raises(
-        DeclarationError, match=r"stages\.1\.schedule=one_cycle .*cycle_length, stages\.2\.needed_above=0"
-    ):
-        Recipe(stages=[solved, late], head="mlp")
-    trained = replace(solved, schedule="one_cycle", cycle_length=5)
-    with pytest.raises(DeclarationError, match=r"`stages\.2\.needed_above` is 0\.1, but it should be 0"):
-        Recipe(stages=[trained, late], head="mlp")
-    assert Recipe(stages=[trained, replace(late, needed_above=0)], head="mlp")

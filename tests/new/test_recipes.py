@@ -59,7 +59,7 @@ def test_another_head_than_the_solved_one_takes_the_settings_that_the_errors_nam
     digits, settings = competition_named("digits", REPOSITORY_COMPETITIONS), ["head=mlp"]
     for says, then in [
         (
-            "`head` is 'mlp', but it should be 'linear' or 'pretrained' with schedule 'lbfgs'; for another, set "
+            "`head` is 'mlp', but it should be 'linear' or 'pretrained', which 'lbfgs' solves; to train another, set "
             "stages.1.schedule=one_cycle and its cycle_length, stages.2.needed_above=0.",
             ["stages.1.schedule=one_cycle", "stages.1.cycle_length=8"],
         ),
