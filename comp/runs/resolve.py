@@ -135,7 +135,8 @@ def chose_metric(run: Run) -> bool:
         return chose_metric(run.beside(run.members[0]))
     if any(setting.partition("=")[0].strip() == "metric" for setting in config.get("settings", ())):
         return True
-    return config.get("like") is not None and chose_metric(run.beside(config["like"]))
+    origin = None if config.get("like") is None else run.beside(config["like"])
+    return origin is not None and origin.has("config") and chose_metric(origin)
 
 
 def lines_of_recipe(competition: Competition, choices: Choices) -> list[str]:

@@ -75,12 +75,12 @@ def test_a_run_that_is_like_another_goes_by_the_metric_declared_now_unless_one_w
     declared["metric"] = "accuracy"
     recipe = {"backbone": "test_resnet", "stages": stages}
     one, other = (made.run(recipe=recipe, **declared, settings=chosen) for chosen in ([], ["metric=accuracy"]))
-    like = made.run(recipe=recipe, **declared, settings=[], like=other.name)
-    for run in (one, other, like):
+    like, orphan = (made.run(recipe=recipe, **declared, settings=[], like=name) for name in (other.name, "shades/gone"))
+    for run in (one, other, like, orphan):
         run.write_record("trained", {"stages": stages})
     edited = replace(made.competition, metric="macro_f1")
-    of_runs = [resolve(edited, Choices(like=run))[0].scoring.name for run in (one, other, like)]
-    assert of_runs == ["macro_f1", "accuracy", "accuracy"]
+    of_runs = [resolve(edited, Choices(like=run))[0].scoring.name for run in (one, other, like, orphan)]
+    assert of_runs == ["macro_f1", "accuracy", "accuracy", "macro_f1"]
     assert resolve(made.competition, Choices(like=one, all_data=True))
     with pytest.raises(OverrideError, match="was tuned for accuracy, not for macro_f1"):
         resolve(edited, Choices(like=one, all_data=True))
