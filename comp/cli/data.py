@@ -31,7 +31,7 @@ KINDS = f"instead what a declaration can choose by name: {', '.join(get_args(Wha
 def list_competitions(here: Here, what: Annotated[What | None, option("KIND", f"List {KINDS}.")] = None) -> None:
     """List the competitions, each with its metric and its recipes."""
     if what is not None:
-        _print_rows(list(_parts(what).items()))
+        print_rows(list(_parts(what).items()))
         return
     declared = find_competitions(*here.folders)
     rows, wrong = [], []
@@ -42,12 +42,13 @@ def list_competitions(here: Here, what: Annotated[What | None, option("KIND", f"
             wrong.append(str(error))
         else:
             rows.append((name, competition.scoring.name, ", ".join(competition.recipes)))
-    _print_rows(rows)
+    print_rows(rows)
     if wrong:
         raise DeclarationError(" ".join(wrong))
 
 
-def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+def print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of as many cells each, in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(map(str.ljust, row, widths)).rstrip())

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from comp.cli.data import print_rows
 from comp.cli.options import Here, Name, Port, RunName, RunNames, command, option
 from comp.errors import RunError, counted
 from comp.runs import Run, broken_runs, list_runs
 
 # The columns of `comp runs`.
-ROW = "{:<32}  {:<24}  {:<18}  {:<11}  {}"
+HEADER = ("run", "validation", "state", "leaderboard", "backbone, fold, seed and settings")
 
 
 @command()
@@ -170,21 +171,23 @@ def runs(
     """List the runs, oldest first, with their validation scores."""
     workspace = here.workspace
     found, broken = list_runs(workspace, name), broken_runs(workspace, name)
-    if found:
-        print(ROW.format("run", "validation", "state", "leaderboard", "backbone, fold, seed and settings"))
+    rows: list[tuple[str, ...]] = [HEADER]
+    problems = [(run.name, run.problem) for run in broken]
     for run in found:
         try:
-            print(_row(run))
+            rows.append(_row(run))
         except RunError as error:
-            print(f"{run.name:<32}  {error}")
-    for run in broken:
-        print(f"{run.name:<32}  {run.problem}")
+            problems.append((run.name, str(error)))
+    if len(rows) > 1:
+        print_rows(rows)
+    for of_run, problem in problems:
+        print(f"{of_run}  {problem}")
     if not found and not broken:
         of_it = f" of {name}" if name else ""
         print(f"There is no run{of_it} in {workspace.runs}; `comp run {name or 'NAME'}` makes one.", file=sys.stderr)
 
 
-def _row(run: Run) -> str:
+def _row(run: Run) -> tuple[str, ...]:
     """A run's name, score, state or members, score at Kaggle, and how it differs from others of its recipe."""
     scores = run.known("scores")
     trained = run.history.last_score(run.lost)
@@ -201,7 +204,7 @@ def _row(run: Run) -> str:
     else:
         state = "not predicted" if run.finished else "training" if run.is_held else "stopped"
     leaderboard = "" if run.leaderboard_score is None else f"{run.leaderboard_score:.5f}"
-    return ROW.format(run.name, score, state, leaderboard, _what_is_special(run)).rstrip()
+    return run.name, score, state, leaderboard, _what_is_special(run)
 
 
 def _what_is_special(run: Run) -> str:
