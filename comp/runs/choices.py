@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from comp.declare.competition import Competition
 from comp.declare.recipe import Ensemble, Recipe
@@ -41,6 +41,10 @@ class Choices:
     def __post_init__(self) -> None:
         if self.split_seed == self.seed:
             object.__setattr__(self, "split_seed", None)
+        options = {field.name for field in fields(self)} - {"settings", "backbone"}
+        for name, setting in ((setting.partition("=")[0].strip(), setting) for setting in self.settings):
+            if name in options:
+                raise OverrideError(f"--set {setting}: {name} is no field; give the option --{name.replace('_', '-')}.")
         if self.folds is not None and self.folds < 2:
             raise OverrideError(f"--folds is {self.folds}, but it should be at least 2.")
         if self.fold is not None and not 1 <= self.fold <= (self.folds or 0):

@@ -124,21 +124,6 @@ def test_every_fold_is_trained_predicted_and_joined_as_it_is_alone(head, train, 
     assert recipe.stages[0].learning_rate == pytest.approx(1e-2)
 
 
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"folds": 1}, "--folds is 1, but it should be at least 2"),
-        ({"fold": 1}, "--fold is 1, but it should be given together with --folds"),
-        ({"folds": 3, "fold": 4}, "--fold is 4, but it should be from 1 to 3"),
-        ({"folds": 3, "fold": 0}, "--fold is 0, but it should be from 1 to 3"),
-        ({"folds": 3, "all_data": True}, "give only one"),
-    ],
-)
-def test_folds_that_can_t_be_are_refused_in_one_sentence(fields, said):
-    with pytest.raises(OverrideError, match=said):
-        Choices(**fields)
-
-
 def test_a_head_from_the_pretrained_classifier_is_refused_for_tags_before_anything_is_read(shades):
     competition = shades.competition
     tags = replace(
