@@ -1,4 +1,13 @@
+import json
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
+
+from comp.report.diagnosis import diagnose
+from comp.runs import Run
+from comp.runs.resolve import recipe_of
+
+HISTORIES = Path(__file__).parent / "histories"
 
 
 class Page(HTMLParser):
@@ -24,3 +33,19 @@ class Page(HTMLParser):
     @property
     def text(self):
         return " ".join(" ".join(self.words).split())
+
+
+def recorded(name):
+    """The tables and the recipe of a recording."""
+    folder = HISTORIES / name
+    recipe = recipe_of({"recipe": json.loads((folder / "recipe.json").read_text())})
+    return Run(folder).history.epochs(), Run(folder).history.steps(), recipe
+
+
+def only_finding(epochs, steps, recipe):
+    (finding,) = diagnose(epochs, steps, recipe)
+    return finding
+
+
+def in_stage(recipe, **changes):
+    return replace(recipe, stages=[replace(recipe.stages[0], **changes)])
