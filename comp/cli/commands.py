@@ -150,7 +150,8 @@ def _shared_first(arguments: Sequence[str]) -> list[str]:
         is_folder = shared[-1:] == ["--competitions"]
         if argument != "--debug":
             (shared if is_folder or argument.partition("=")[0] == "--competitions" else own).append(argument)
-    return shared + own
+    # Without its DIR at the end, the option alone: typer says what it lacks.
+    return shared if shared[-1:] == ["--competitions"] else shared + own
 
 
 def _fail(sentence: str, debug: bool, status: int = 1) -> None:

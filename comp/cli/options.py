@@ -31,7 +31,7 @@ def option(metavar: str | None, text: str, *names: str, **limits: Any) -> Any:
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A competition, as `comp list` names it.")]
 RunName = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or COMPETITION for its newest finished."),
+    typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or COMPETITION for the last finished run."),
 ]
 RunNames = Annotated[list[str], typer.Argument(metavar="RUN…", help="Runs, each a folder or COMPETITION/RUN.")]
 Processes = Annotated[int, option("N", "Share every batch among N processes, one per GPU.", min=1)]

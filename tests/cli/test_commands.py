@@ -187,6 +187,9 @@ def test_folders_of_competitions_are_found_wherever_they_are_named(comp, downloa
     first = comp("--competitions", downloaded.plugins, "check", "shades")
     last = comp("check", "shades", f"--competitions={downloaded.plugins}")
     assert (first.status, last.status) == (0, 0)
+    lacking = comp("check", "shades", "--competitions")
+    assert lacking.status == 2
+    assert "'--competitions' requires an argument" in lacking.err
     assert comp("check", "shades", "--competitions", downloaded.plugins).last_line == first.last_line == last.last_line
 
 
