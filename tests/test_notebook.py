@@ -169,11 +169,6 @@ def test_fit_goes_on_at_the_size_of_the_stage_before_and_a_session_says_how_many
     ]
 
 
-def test_settings_that_are_one_text_are_refused(open_session):
-    with pytest.raises(OverrideError, match=r"it should be a list, like \['batch_size=32'\]"):
-        open_session(settings="batch_size=32")
-
-
 @pytest.mark.parametrize(
     ("arguments", "fields", "says"),
     [
@@ -350,6 +345,7 @@ def test_a_session_is_diagnosed_by_the_stages_that_it_trained(predicted, comp, c
         ({"name": Competition}, OverrideError, "competition.py"),
         ({"recipe": "fast"}, OverrideError, "has no recipe 'fast'"),
         ({"settings": ["batch_size=many"]}, OverrideError, "`batch_size` is 'many'"),
+        ({"settings": "batch_size=32"}, OverrideError, r"a list, like \['batch_size=32'\]"),
         ({"folds": 3}, OverrideError, "give fold=1 to 3"),
         ({"folds": 3, "fold": 4}, OverrideError, "--fold is 4"),
         ({"like": "shades/none"}, RunError, "There is no run 'shades/none'"),

@@ -50,8 +50,10 @@ def one_of(names: Collection[str]) -> Rule:
     return Rule(lambda name: name in names, f", one of {', '.join(names)}")
 
 
-# A function that makes an object, and not the object itself, of a library whose objects are callable too.
-MAKES = Rule(lambda part: type(part).__module__.partition(".")[0] not in ("albumentations", "torch", "torchvision"))
+# A function that makes a network or a pipeline, whose objects are callable too, and not the object itself.
+MAKES = Rule(
+    lambda part: not {base.__module__.partition(".")[0] for base in type(part).__mro__} & {"albumentations", "torch"}
+)
 NO_CLASS = Rule(lambda part: not isinstance(part, type))
 
 

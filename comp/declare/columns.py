@@ -62,7 +62,8 @@ class Columns(Declared):
             raise DataError(f"{images} no row in {csv}, the first {first!r}, but {like}; add what is missing.")
         answer = "answer" if "answer" in table else "id"
         sharing = table.groupby(places)[[answer, "path"]].nunique().min(axis=1) > 1
-        for row in sharing.index[sharing]:
+        if sharing.any():
+            row, *_ = sharing.index[sharing]
             one, other = table[places == row].drop_duplicates("path")["id"].iloc[:2]
             raise DataError(
                 f"{csv} has one row of {rows.index[row]!r} for the images {one!r} and {other!r}; give each its own, "

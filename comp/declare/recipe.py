@@ -291,7 +291,7 @@ class Recipe(Declared):
         remedy = f"; to train another, set {', '.join(changes)}"
         yield "head", other, f"'linear' or 'pretrained', which 'lbfgs' solves{remedy}"
         given = {"lr", "weight_decay"} & set(self.optimizer_options)
-        yield "optimizer_options", given, "without lr, a stage's `learning_rate`, and the recipe's `weight_decay`"
+        yield "optimizer_options", given, "without 'lr' and 'weight_decay', as stages and recipe have fields for them"
         if len(solved) == len(self.stages):
             yield "mixup", self.mixup, "0 where all heads are solved by 'lbfgs', which has no batches"
             yield "dropout", self.dropout, "0 where all heads are solved by 'lbfgs', which regularises by itself"

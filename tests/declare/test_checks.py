@@ -215,6 +215,7 @@ def test_a_form_of_ones_own_that_lacks_fields_is_told_which():
     ("make", "field"),
     [
         (lambda: Recipe(stages=[STAGE], head=nn.Linear(64, 5)), "head"),
+        (lambda: Recipe(stages=[STAGE], head=type("Own", (nn.Linear,), {})(64, 5)), "head"),
         (lambda: Recipe(stages=[STAGE], loss=nn.CrossEntropyLoss), "loss"),
         (lambda: Recipe(stages=[STAGE], tta=A.Compose([A.HorizontalFlip()])), "tta"),
         (lambda: side_on(pipeline=A.Compose([A.HorizontalFlip()])), "pipeline"),

@@ -52,7 +52,7 @@ OF_RECIPE = {
     "optimizer=lambda groups: torch.optim.SGD(groups[0]['params'], lr=1)": "`optimizer`.*names",
     "tta=lambda size: [A.Resize(size, 5)]": "`tta`.*\\(16, 5, 3\\)",
     'optimizer="adamz"': "`optimizer`.*adam",
-    'optimizer_options={"lr": 0.9}': "`optimizer_options`.*learning_rate",
+    'optimizer_options={"lr": 0.9}': "`optimizer_options`.*without 'lr'",
     'optimizer_options={"bettas": (0, 1)}': "`optimizer_options`.*bettas",
     'optimizer="muon", optimizer_options={"momentun": 1}': "`optimizer_options`.*momentun",
 }
