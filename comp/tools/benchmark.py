@@ -35,6 +35,7 @@ from comp.training.backbone import set_size, training_mode
 from comp.training.epochs import Epoch, Step
 from comp.training.features import FeatureEpochs
 from comp.training.images import forward_batch, workers
+from comp.training.inference import WORTH
 from comp.training.learner import Learner
 from comp.training.memory import peak_memory
 from comp.training.prepared import Prepared, prepare
@@ -46,7 +47,7 @@ ROUNDS = 5
 TIMED = 64  # images for timing each part of the work
 
 MODEL_TRAINS, MODEL_PREDICTS = "model alone, forward and backward", "model alone, forward"
-FOLDED_PREDICTS = "the same, batch norm folded"  # or the model itself, where it can't be folded
+COMPILED_PREDICTS = "the same, compiled"  # on a CPU
 FROM_FILES, FROM_KEPT = "reading and augmenting files", "reading and augmenting kept images"
 TRAINING, PREDICTING = "training", "predicting"
 FROZEN, CACHED = "training a head on images", "training a head on cached features"
@@ -54,7 +55,7 @@ FROZEN, CACHED = "training a head on images", "training a head on cached feature
 BESIDE = (
     (TRAINING, "of the model alone", MODEL_TRAINS),
     (PREDICTING, "of the model alone", MODEL_PREDICTS),
-    (PREDICTING, "of it folded", FOLDED_PREDICTS),
+    (PREDICTING, "of it compiled", COMPILED_PREDICTS),
     (CACHED, "times that on images", FROZEN),
 )
 
@@ -157,11 +158,11 @@ def benchmark(
         with learner.accelerator.autocast():
             return sum(len(network.features(images.to(learner.accelerator.device))) for images in [forward] * BATCHES)
 
-    def folded_predicts() -> int:
-        return sum(len(batch) for batch in learner.features([forward[:, None]] * BATCHES))
+    def compiled_predicts() -> int:
+        return sum(len(batch) for batch in learner.features([forward[:, None]] * BATCHES, count=WORTH))
 
     def predict() -> int:
-        logits = learner.logits(learner.features(images.views(predicted, stage.pixels, views)))
+        logits = learner.logits(learner.features(images.views(predicted, stage.pixels, views), count=WORTH))
         return int(logits.shape[0] * logits.shape[1])
 
     def read(dataset: ImageDataset) -> Callable[[], int]:
@@ -173,7 +174,7 @@ def benchmark(
         MODEL_TRAINS: model_trains,
         PREDICTING: predict,
         MODEL_PREDICTS: model_predicts,
-        FOLDED_PREDICTS: folded_predicts,
+        COMPILED_PREDICTS: compiled_predicts,
         FROM_FILES: read(files),
         FROM_KEPT: read(dataset),
     }

@@ -20,6 +20,7 @@ from comp.training.epochs import Epochs, Step
 from comp.training.features import FeatureEpochs
 from comp.training.halves import Cut
 from comp.training.images import forward_batch, workers
+from comp.training.inference import WORTH
 from comp.training.prepared import Prepared
 from comp.training.solving import MOST_ROWS
 
@@ -119,8 +120,8 @@ def _predicted(prepared: Prepared, stage: Stage, cut: Cut | None = None) -> floa
     block = forward_batch() if torch.cuda.is_available() else 2 * forward_batch()
 
     def predict(number: int) -> int:
-        some = np.resize(np.roll(rows, -number * block), block)
-        return sum(map(len, prepared.learner.features(prepared.images.views(some, stage.pixels, (View(),)), cut)))
+        views = prepared.images.views(np.resize(np.roll(rows, -number * block), block), stage.pixels, (View(),))
+        return sum(map(len, prepared.learner.features(views, cut, WORTH)))
 
     return _per_second(map(predict, count()))
 

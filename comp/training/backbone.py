@@ -1,13 +1,9 @@
-"""The network: a timm backbone and a head, their layer groups, and batch norm folded for prediction."""
+"""The network: a timm backbone and a head, and their layer groups."""
 
 import hashlib
 import logging
 import re
-from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -15,12 +11,9 @@ from typing import Any
 import numpy.typing as npt
 import timm
 import torch
-from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.norm_act import BatchNormAct2d
 from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from comp.declare.reading import Size, sides, size_in_words
 from comp.declare.recipe import Recipe
@@ -28,12 +21,6 @@ from comp.errors import BackboneError, DeclarationError, first_line
 from comp.runs.pretraining import unknown
 from comp.training.heads import build_head, joined, pool_generalised, takes_maps
 
-# The names of a convolution and of the batch norm that alone takes its output.
-Pair = tuple[str, str]
-
-# The kinds that can be folded: others alter their weights in each pass, or normalise in another way.
-CONVOLUTIONS = (nn.Conv2d, Conv2dSame)
-BATCH_NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 # The largest difference allowed in a feature, relative to the largest feature.
 TOLERANCE = 1e-3
 
@@ -290,39 +277,13 @@ def _must_be_known(name: str, *, pretrained: bool) -> None:
         raise BackboneError(f"timm knows no weights {tag!r} of {architecture!r}; {there}")
 
 
-@torch.no_grad()
-def foldable(model: Classifier, images: Tensor) -> list[Pair]:
-    """The pairs of a classifier in evaluation whose folding hardly changes the features of these images.
-
-    images: bytes (B, size, size, channels). Empty where a feature changes by more than TOLERANCE, as where another
-    layer also takes a convolution's output.
-    """
-    pairs = _pairs(model, images)
-    if not pairs:
-        return []
-    return pairs if alike(folded(model, pairs).features(images), model.features(images)) else []
-
-
 def alike(found: Tensor, expected: Tensor) -> bool:
     """Whether features hardly differ from those expected, or those aren't finite, as with weights that broke.
 
-    Features that aren't finite show nothing, and broken weights should not change how a backbone is folded or cut.
+    Features that aren't finite show nothing, and broken weights shouldn't change how it is computed.
     """
     close = (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
     return bool(close) or not bool(expected.isfinite().all())
-
-
-@torch.no_grad()
-def folded(model: Classifier, pairs: Sequence[Pair]) -> Classifier:
-    """A copy of a classifier in evaluation with each of these pairs folded into one convolution."""
-    classifier: Classifier = sharing(model)
-    for of_convolution, of_norm in pairs:
-        convolution, norm = (classifier.backbone.get_submodule(name) for name in (of_convolution, of_norm))
-        statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-        convolution.weight, convolution.bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
-        rest = nn.Sequential(norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else nn.Identity()
-        classifier.backbone.set_submodule(of_norm, rest.eval())
-    return classifier
 
 
 def sharing(module: nn.Module) -> Any:
@@ -332,28 +293,3 @@ def sharing(module: nn.Module) -> Any:
     twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
     twin._modules = {name: part and sharing(part) for name, part in module._modules.items()}
     return twin
-
-
-def _pairs(model: Classifier, images: Tensor) -> list[Pair]:
-    """The pairs of a convolution and a batch norm that takes its output, as one pass shows them."""
-    given: list[tuple[str, Tensor]] = []
-    taken: list[tuple[str, Tensor]] = []
-
-    def passed(name: str, module: nn.Module, arguments: tuple[Tensor], output: Tensor) -> None:
-        if type(module) in CONVOLUTIONS:
-            given.append((name, output))
-        elif type(module) in BATCH_NORMS and module.track_running_stats:
-            taken.append((name, arguments[0]))
-
-    with ExitStack() as hooks:
-        for name, module in model.backbone.named_modules():
-            hooks.enter_context(module.register_forward_hook(partial(passed, name)))
-        model.features(images)
-    # A layer that is used several times has several outputs under one name.
-    times = Counter(name for name, _ in (*given, *taken))
-    return [
-        (convolution, norm)
-        for convolution, output in given
-        for norm, took in taken
-        if took is output and times[convolution] == times[norm] == 1
-    ]

@@ -20,7 +20,7 @@ from comp.training.prepared import Prepared
 AT_ONCE = 1 << 14
 # The code that a training's results depend on, besides its declaration's.
 CODE = ("comp.training", "comp.data", "comp.submission.outputs")
-PACKAGES = ("accelerate", "albumentations", "numpy", *DECODERS, "scikit-learn", "timm", "torch")
+PACKAGES = ("accelerate", "albumentations", "numpy", *DECODERS, "openvino", "scikit-learn", "timm", "torch")
 
 
 def config_of(prepared: Prepared, *, by_hand: bool = False) -> dict[str, Any]:

@@ -35,6 +35,7 @@ FEATURES_FOLLOW_FROM = (
     "comp.training.backbone",
     "comp.training.halves",
     "comp.training.heads",
+    "comp.training.inference",
     "comp.training.learner",
 )
 
@@ -84,13 +85,14 @@ class Extraction:
     def computed(self, start: int = 0) -> Iterator[Tensor]:
         """Compute the features from row ``start`` on, in the same batches as a computation from row 0."""
         count, console = len(self.images.paths), self.images.console
+        views = count * len(self.views)
         if start:
             console.detail(f"{self._what} of {start} of {count} images {self._at}: found in the cache")
         text = f"{self._what} of {count} images in {len(self.views)} views {self._at}"
-        with console.bar(text, count * len(self.views), "images") as bar:
+        with console.bar(text, views, "images") as bar:
             bar.advance(start * len(self.views))
             rows = np.arange(start, count)
-            for batch in self.images.through(self.learner, rows, self.size, self.views, cut=self.cut):
+            for batch in self.images.through(self.learner, rows, self.size, self.views, cut=self.cut, count=views):
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 
@@ -110,7 +112,7 @@ class Extraction:
             # For layers without weights: pooling, activations.
             "architecture": [type(backbone).__name__, *map(_described, parts)],
             "early": None if cut is None else cut.early,
-            "versions": versions_of(["timm", "albumentations"]),
+            "versions": versions_of(["timm", "albumentations", "openvino"]),
             "images": images.content,
             "size": self.size,
             "expected": asdict(images.expected),

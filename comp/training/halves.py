@@ -24,10 +24,6 @@ class Cut:
     early: tuple[str, ...]
     shape: tuple[int, ...]
 
-    def holds(self, name: str) -> bool:
-        """Whether the backbone's module of this name is in the early half."""
-        return any(f"{name}.".startswith(f"{one}.") for one in self.early)
-
     def maps(self, model: Classifier, images: Tensor) -> Tensor:
         """Bytes (B, size, size, channels) to the early half's maps (B, H, W, F)."""
         with model.backbone.get_submodule(self.early[-1]).register_forward_hook(_stop):

@@ -145,20 +145,23 @@ class Images:
         views: Sequence[View],
         kept: Mapping[Size, ImageCache] | None = None,
         cut: Cut | None = None,
+        count: int | None = None,
     ) -> Iterator[Tensor]:
         """The features of rows in order, or with a ``cut`` the early half's maps, as batches (B, V, ...).
 
-        They have the same bits in one process and in several that share the rows.
+        They have the same bits in one process and in several that share the rows. count: of all views, if these rows
+        are the rest of a computation.
         """
-        rank, count = learner.accelerator.process_index, learner.accelerator.num_processes
-        if count == 1:
-            return learner.features(self.views(rows, size, views, kept), cut)
+        every = len(rows) * len(views) if count is None else count
+        rank, processes = learner.accelerator.process_index, learner.accelerator.num_processes
+        if processes == 1:
+            return learner.features(self.views(rows, size, views, kept), cut, every)
         same_weights(learner.evaluated)
         # The rows of one forward pass in these views.
         at_once = max(1, forward_batch() // len(views))
         blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
-        own = np.concatenate([rows[:0], *blocks[rank::count]])
-        return in_order(learner.features(self.views(own, size, views, kept), cut), len(blocks))
+        own = np.concatenate([rows[:0], *blocks[rank::processes]])
+        return in_order(learner.features(self.views(own, size, views, kept), cut, every), len(blocks))
 
 
 def workers() -> int:

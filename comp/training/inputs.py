@@ -93,7 +93,7 @@ def to_predict(images: Images, learner: Learner, rows: Rows | None = None) -> It
     if cut and seen is None and not (images.reused and of_these.has_room()):
         if not in_halves:
             return replace(of_these, cut=None).computed()
-        # The late half's batch norms stay unfolded, as with cached maps, so that the bits are the same.
+        # In halves, as with cached maps, so that the bits are the same.
         return learner.features_of_maps(of_these.computed(), cut)
     extraction, among = (of_these, np.arange(len(every))) if seen is None else (seen, every)
     return extraction.of_rows(extraction.features()[:, : len(views)], among)

@@ -20,12 +20,13 @@ from torch.optim import Optimizer
 from comp.declare.custom import short_name
 from comp.declare.reading import Size
 from comp.declare.recipe import Recipe, Stage
-from comp.errors import DeclarationError, DivergedError
-from comp.training.backbone import Classifier, Pair, foldable, folded, freeze, training_mode
+from comp.errors import DeclarationError, DivergedError, first_line
+from comp.training.backbone import Classifier, digest, freeze, training_mode
 from comp.training.epochs import Batch, Epoch, Epochs, Step, Validation
 from comp.training.features import FeatureEpochs
 from comp.training.halves import Cut, cut_of
 from comp.training.heads import build_head
+from comp.training.inference import WORTH, compiled
 from comp.training.losses import Mixing, Objective
 from comp.training.memory import MicroBatches, Undo
 from comp.training.optimizers import average_of, build_optimizer, needs_closure
@@ -87,7 +88,7 @@ class Learner:
                 "doesn't support; take one that steps without, or a GPU with bfloat16."
             )
         self._undo: Undo | None = None
-        self._foldable: list[Pair] | None = None
+        self._compiled: tuple[object, Network] | None = None
         self._cuts: dict[Size, Cut | None] = {}
 
     @property
@@ -298,17 +299,14 @@ class Learner:
         return torch.stack(losses).sum()
 
     @torch.inference_mode()
-    def features(self, images: Iterable[Tensor], cut: Cut | None = None) -> Iterator[Tensor]:
+    def features(self, images: Iterable[Tensor], cut: Cut | None = None, count: int = 0) -> Iterator[Tensor]:
         """The features (B, V, ...), on the device, of batches of images in their views: bytes (B, V, size, size, 3).
 
-        With a ``cut``: the early half's maps (B, V, H, W, F).
+        With a ``cut``: the early half's maps (B, V, H, W, F). count: of the images' views; many are worth compiling.
         """
         through: Network | None = None
         for batch in images:
-            if through is None:
-                first = batch.flatten(0, 1)[:1]
-                network = self.micro_batches.within_memory("forward", 1, partial(self._folded, first, cut))
-                through = network.features if cut is None else partial(cut.maps, network)
+            through = through or self._predicting(batch.flatten(0, 1)[:1], cut, count)
             yield self._forward(through, batch)
 
     @torch.inference_mode()
@@ -330,18 +328,20 @@ class Learner:
         given = self.micro_batches.within_memory("forward", len(inputs), work)
         return given.reshape(*batch.shape[:2], *given.shape[1:])
 
-    def _folded(self, image: Tensor, cut: Cut | None = None) -> Classifier:
-        """The network that predicts: `evaluated`, or in single precision a copy of it with folded batch norms.
-
-        With a ``cut``, only batch norms of the early half are folded.
-        """
+    def _predicting(self, image: Tensor, cut: Cut | None, count: int) -> Network:
+        """The network to predict with, `evaluated`: compiled for many images on a CPU."""
         network = self.evaluated.eval()
-        if self.accelerator.mixed_precision != "no":
-            return network
-        if self._foldable is None:
-            self._foldable = foldable(network, image.to(self.accelerator.device))
-        pairs = [pair for pair in self._foldable if cut is None or all(map(cut.holds, pair))]
-        return folded(network, pairs) if pairs else network
+        through: Network = network.features if cut is None else partial(cut.maps, network)
+        if self.accelerator.device.type != "cpu" or count * image[..., 0].numel() < WORTH:
+            return through
+        key = digest(network.backbone), cut, image.shape
+        if self._compiled is None or self._compiled[0] != key:
+            try:
+                through = compiled(network, cut, image)
+            except Exception as error:  # OpenVINO lacks an operation, or isn't here: torch only takes longer
+                self.micro_batches.say(f"OpenVINO can't compile the backbone ({first_line(error)}), so torch predicts")
+            self._compiled = key, through
+        return self._compiled[1]
 
     @torch.inference_mode()
     def logits(self, features: Iterable[Tensor], columns: Tensor | None = None) -> npt.NDArray[np.float32]:

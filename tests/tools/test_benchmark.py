@@ -18,7 +18,7 @@ def at_home(downloaded, monkeypatch):
 
 RATES = {
     *("training", "predicting", "model alone, forward and backward", "model alone, forward"),
-    *("the same, batch norm folded", "training a head on images", "training a head on cached features"),
+    *("the same, compiled", "training a head on images", "training a head on cached features"),
     *("reading and augmenting files", "reading and augmenting kept images"),
 }
 
@@ -46,13 +46,13 @@ def test_every_rate_and_every_part_is_measured_and_steps_as_they_are_trained(at_
 
 def test_a_ratio_is_of_the_same_round_so_that_a_slower_hour_is_in_neither():
     model, end_to_end = [100.0, 50.0, 80.0], [90.0, 47.0, 40.0]
-    rounds = dict.fromkeys((module.MODEL_TRAINS, module.MODEL_PREDICTS, module.FOLDED_PREDICTS, module.FROZEN), model)
+    rounds = dict.fromkeys((module.MODEL_TRAINS, module.MODEL_PREDICTS, module.COMPILED_PREDICTS, module.FROZEN), model)
     rounds |= dict.fromkeys((module.TRAINING, module.PREDICTING, module.CACHED), end_to_end)
     measured = module.Benchmark({}, rounds, {}, 0)
     assert measured.ratios == {
         (module.TRAINING, "of the model alone"): 0.9,
         (module.PREDICTING, "of the model alone"): 0.9,
-        (module.PREDICTING, "of it folded"): 0.9,
+        (module.PREDICTING, "of it compiled"): 0.9,
         (module.CACHED, "times that on images"): 0.9,
     }
     assert measured.rates[module.TRAINING] == 47

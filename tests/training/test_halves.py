@@ -8,7 +8,7 @@ from comp.declare.recipe import Stage
 from comp.training.backbone import layer_groups
 from comp.training.epochs import Epoch
 from comp.training.features import FeatureEpochs
-from comp.training.halves import Cut, cut_of
+from comp.training.halves import cut_of
 from tests.training.conftest import Batches, learner_of
 
 SIZE = 32
@@ -44,16 +44,6 @@ def test_the_late_half_makes_of_the_early_one_s_maps_what_the_whole_makes_of_ima
     whole = next(iter(learner.features([IMAGES[:, None]])))
     assert torch.allclose(late, whole, rtol=1e-3, atol=1e-4)
     assert late.std() > 1e-3
-
-
-def test_a_batch_norm_after_the_cut_is_applied_once():
-    learner, _ = cut_learner("test_resnet")
-    found = Cut(
-        ("conv1",), tuple(learner.model.backbone.conv1(torch.zeros(1, 3, SIZE, SIZE)).shape[i] for i in (2, 3, 1))
-    )
-    late = next(iter(learner.features_of_maps([torch.from_numpy(maps_of(learner, found))], found)))
-    assert learner._foldable, "or nothing is shown"
-    assert torch.allclose(late, next(iter(learner.features([IMAGES[:, None]]))), rtol=1e-3, atol=1e-4)
 
 
 @CONVOLUTIONAL
