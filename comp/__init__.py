@@ -18,7 +18,7 @@ from comp.declare.labels.coco import Coco, CocoImages
 from comp.declare.labels.columns import CsvColumns, CsvImages, CsvLabels, CsvNumbers
 from comp.declare.labels.files import FileNames, Folders, TestImages
 from comp.declare.labels.function import LabelFunction, TestFunction
-from comp.declare.labels.given import GivenSplit, WithExtra
+from comp.declare.labels.given import GivenSplit, Renamed, WithExtra
 from comp.declare.metrics import Metric, weighted_log_loss
 from comp.declare.own_images import AskForAll, HiddenImages, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable
@@ -57,6 +57,7 @@ __all__ = [
     "ProbabilityPerClass",
     "ProbabilityPerRow",
     "Recipe",
+    "Renamed",
     "Stage",
     "TagNames",
     "TestFunction",

@@ -71,7 +71,7 @@ class ProbabilityOf(Declared):
         if len(classes) != 2 or self.label not in classes:
             raise SubmissionError(
                 f"ProbabilityOf: `label` is {self.label!r}, but the data have {len(classes)} classes, "
-                f"{', '.join(in_order(classes)[:10])}; it should be one of exactly two."
+                f"{', '.join(in_order(classes)[:10])}; it should be one of exactly two: Renamed can join several."
             )
         return list(classes).index(self.label)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from comp.declare.checks import Declared, between
 from comp.declare.labels.csv import read_ids
-from comp.declare.labels.table import LabelSource, answers_of
-from comp.declare.metrics import Target
+from comp.declare.labels.given import Source, Wrapped
+from comp.declare.labels.table import answers_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 # The folder and the files that ``prepare`` writes.
 PREPARED = "prepared"
 SAMPLE, ANSWERS = "sample_submission.csv", "answers.csv"
-
-Source = Annotated[LabelSource, "a label source, like Folders"]
 
 
 @dataclass(frozen=True)
@@ -41,23 +39,13 @@ class HideShare(Declared):
 
 
 @dataclass(frozen=True)
-class KnownLabels(Declared):
+class KnownLabels(Wrapped):
     """Keeps the labelled images that aren't hidden: ``KnownLabels(Folders("."))``.
 
     labels: the source of all labels. hidden: the sample submission with the ids or answers of the hidden images.
     """
 
-    labels: Source
     hidden: str = f"{PREPARED}/{SAMPLE}"
-
-    @property
-    def target(self) -> Target:
-        return self.labels.target
-
-    @property
-    def bounds(self) -> Any:
-        """The bounds of `CsvNumbers`; None for other sources."""
-        return getattr(self.labels, "bounds", None)
 
     def read(self, folder: Path) -> pd.DataFrame:
         images = self.labels.read(folder)

@@ -1,8 +1,9 @@
-"""Two label sources in one: a validation set that a competition gives, or extra images that only train."""
+"""Label sources made of others: with a given validation set, with extra images that only train, with other names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -10,12 +11,58 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from comp.declare.checks import Declared
 from comp.declare.labels.table import COLUMNS, LabelSource, table
 from comp.declare.metrics import Target
-from comp.errors import DataError
+from comp.errors import DataError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Source = Annotated[LabelSource, "a label source, like Folders or CsvLabels"]
+
+
+@dataclass(frozen=True)
+class Wrapped(Declared):
+    """Another label source, ``labels``, and its kind of labels."""
+
+    labels: Source
+
+    @property
+    def target(self) -> Target:
+        return self.labels.target
+
+    @property
+    def bounds(self) -> Any:
+        """The bounds of `CsvNumbers`; None for other sources."""
+        return getattr(self.labels, "bounds", None)
+
+
+@dataclass(frozen=True)
+class Renamed(Wrapped):
+    """Labels under other names: ``Renamed(Folders("train"), {"JUNIWARD": "altered", "UERD": "altered"})``.
+
+    names: the new names of classes, tags or numbers by the old ones; the others keep theirs. Classes, or tags, that get
+    the same name become one.
+    """
+
+    names: Annotated[Mapping[str, str], "new names by the old ones, like {'UERD': 'altered'}"]
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The source's table; raises DataError for an old name that no label has, and for two numbers of one name."""
+        found = self.labels.read(folder)
+        if unknown := sorted(self.names.keys() - _classes(found)):
+            there = ", ".join(sorted(_classes(found))[:10])
+            raise DataError(f"Renamed: no label is called {unknown[0]!r}; there are {there}.")
+        return found.assign(label=[self._renamed(label) for label in found["label"]])
+
+    def _renamed(self, label: Any) -> Any:
+        if isinstance(label, str):
+            return self.names.get(label, label)
+        if self.target == "multi":
+            return tuple(sorted({self.names.get(tag, tag) for tag in label}))
+        renamed = tuple((self.names.get(name, name), value) for name, value in label)
+        name, times = Counter(name for name, _ in renamed).most_common(1)[0]
+        if times > 1:
+            raise DataError(f"Renamed: {counted(times, 'number')} would be called {name!r}; give each its own name.")
+        return renamed
 
 
 class _Both(Declared):
@@ -101,4 +148,6 @@ def _validates(frame: pd.DataFrame) -> list[bool | None]:
 
 
 def _classes(frame: pd.DataFrame) -> set[str]:
-    return {name for label in frame["label"] for name in ((label,) if isinstance(label, str) else label)}
+    """The names of the classes, tags or numbers."""
+    parts = (part for label in frame["label"] for part in ((label,) if isinstance(label, str) else label))
+    return {part if isinstance(part, str) else part[0] for part in parts}
