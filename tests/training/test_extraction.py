@@ -8,8 +8,10 @@ import torch
 
 from comp.declare.viewpoint import View, side_on
 from comp.training import extraction
+from comp.training import learner as learners
 from comp.training.backbone import build_classifier, set_size
 from comp.training.extraction import Extraction
+from comp.training.inference import compiled
 from comp.training.learner import Learner
 from tests.training.of_images import LATE, PLAIN, cached, learner_of, middle_and_top
 
@@ -24,6 +26,15 @@ def test_features_are_those_that_the_backbone_gives_each_image_alone(images):
         alone = [learner.model.features(views).numpy() for views in pixels]
     assert np.allclose(features[[0, 17, 35]], alone, atol=1e-5)
     assert not np.allclose(features[:, 0], features[:, 1], atol=1e-3)
+
+
+def test_the_rest_of_a_stopped_computation_is_compiled_as_its_beginning_was(images, monkeypatch):
+    made = []
+    monkeypatch.setattr(learners, "WORTH", 36 * 16**2)
+    monkeypatch.setattr(learners, "compiled", lambda *given: made.append(given) or compiled(*given))
+    every, rest = (torch.cat([*Extraction(images, learner_of(), 16, PLAIN).computed(start)]) for start in (0, 32))
+    assert len(made) == 2
+    assert torch.equal(rest, every[32:])
 
 
 def test_features_are_found_again_and_only_where_all_is_the_same(images, monkeypatch, capsys):
