@@ -20,7 +20,7 @@ from comp.declare.competition import Competition, load_competition
 from comp.errors import KaggleError, RunError
 from comp.files import held, write_text
 from comp.kaggle import failures
-from comp.kaggle.archives import unpack
+from comp.kaggle.archives import DamagedError, unpack
 from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.downloads import forget
 from comp.kaggle.failures import PassingError
@@ -170,7 +170,7 @@ def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None
 def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, console: Console) -> Run:
     """Download the runs that a notebook made, members before the run made of them; return the requested run.
 
-    backbone: its name on this machine, for one from a local folder. No run is left incomplete.
+    backbone: its name on this machine, for one from a local folder. A run that was stopped there is left out.
     """
     archive = workspace.notebooks / f"{handle.partition('/')[2]}.zip"
     with console.downloads() as progress:
@@ -180,10 +180,15 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, cons
     with tempfile.TemporaryDirectory(dir=workspace.runs, prefix=".arriving-") as folder:
         arrived = Workspace(Path(folder))
         arrived.runs.mkdir()
-        unpack(archive, "zip", arrived.runs)
+        try:
+            unpack(archive, "zip", arrived.runs)
+        except DamagedError:
+            forget(archive)
+            raise
         final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
-        made = sorted(list_runs(arrived), key=lambda run: run.name == final)
-        if not made or made[-1].name != final or not all(run.submission.is_file() for run in made):
+        # One without predictions was stopped by --time and is no member.
+        made = sorted((run for run in list_runs(arrived) if run.predicted), key=lambda run: run.name == final)
+        if not made or made[-1].name != final:
             raise KaggleError(f"The notebook {handle} made no complete run {final!r}; its files are in {archive}.")
         for run in made:
             config = run.record("config")
