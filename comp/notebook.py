@@ -389,6 +389,6 @@ def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:
     """Copy the tables of stages, epochs and steps, and the snapshots that are averaged with the final weights."""
     pairs = [(source.folder / name, target.folder / name) for name in TABLES]
     pairs += [(source.checkpoint(name), target.checkpoint(name)) for name in snapshots]
-    for path, copy in pairs:
-        with replacing(copy) as unfinished:
+    for path, copied in pairs:
+        with replacing(copied) as unfinished:
             shutil.copyfile(path, unfinished)

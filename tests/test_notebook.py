@@ -215,7 +215,8 @@ def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, caps
     assert "the weights are as they were before it" in capsys.readouterr().out
     assert weights(session) == before
     assert session.prepared.learner.evaluated is session.prepared.learner.model
-    assert not (session.fitted or session.run.history.began)
+    assert not session.fitted
+    assert not session.run.history.began
     session.fit(learning_rate=1e-2)
     assert session.run.history.epochs()["epoch"].tolist() == [1]
 
