@@ -90,6 +90,20 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     assert not list(workspace.runs.glob(".arriving-*"))
 
 
+def test_a_notebook_of_a_declaration_from_before_an_edit_is_not_followed(shades, kaggle, train, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(failures, "wait", interrupt)
+    source = shades.declaration.read_text()
+    for edited, notebooks in ((source, 1), (source.replace("side_on()", "side_on(max_zoom=1.2)"), 2), (source, 2)):
+        shades.declaration.write_text(edited)
+        left = train()
+        assert left.status == 130, left.err
+        assert len(pushed(kaggle)) == notebooks
+        assert ("competition.py was edited" in left.out) == (edited != source)
+
+
 @pytest.fixture
 def brought(kaggle, tmp_path):
     """Calls `bring` for a notebook whose archive has these files, by name."""
