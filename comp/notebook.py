@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -350,13 +350,13 @@ class Session:
     def _as_before_unless_it_ends(self) -> Iterator[None]:
         """Restore model and history where the block fails, so that a retry goes like a first try."""
         training, learner = self.training, self.prepared.learner
-        model, snapshots, sizes = deepcopy(learner.model), training.snapshots, training.run.history.sizes()
-        baseline = training.baseline
+        model, sizes = deepcopy(learner.model), training.run.history.sizes()
+        before = {name: copy(getattr(training, name)) for name in ("fitted", "snapshots", "baseline", "unexplained")}
         try:
             yield
         except BaseException:
             learner.model = learner.evaluated = model
-            training.snapshots, training.baseline = snapshots, baseline
+            vars(training).update(before)
             training.run.history.cut(sizes)
             self.console.say("the stage did not end; the weights are as they were before it")
             raise
@@ -389,6 +389,6 @@ def _copy_history(source: Run, target: Run, snapshots: Sequence[str]) -> None:
     """Copy the tables of stages, epochs and steps, and the snapshots that are averaged with the final weights."""
     pairs = [(source.folder / name, target.folder / name) for name in TABLES]
     pairs += [(source.checkpoint(name), target.checkpoint(name)) for name in snapshots]
-    for path, copy in pairs:
-        with replacing(copy) as unfinished:
+    for path, copied in pairs:
+        with replacing(copied) as unfinished:
             shutil.copyfile(path, unfinished)

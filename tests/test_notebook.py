@@ -200,7 +200,8 @@ def test_a_fit_whose_loss_is_no_number_leaves_all_as_it_was_and_can_be_tried_aga
     assert (straight.run.folder / "history.csv").read_bytes() == (retried.run.folder / "history.csv").read_bytes()
 
 
-def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, capsys):
+@pytest.mark.parametrize("where", ["training.training.say_epoch", "runs.history.History.append_stage"])
+def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, capsys, where):
     session = open_session(settings=("ema=0.9",))
 
     def interrupt(*_):
@@ -208,12 +209,13 @@ def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, caps
 
     before = weights(session)
     with monkeypatch.context() as patch:
-        patch.setattr("comp.training.training.say_epoch", interrupt)
+        patch.setattr(f"comp.{where}", interrupt)
         with pytest.raises(KeyboardInterrupt):
             session.fit(learning_rate=1e-2)
     assert "the weights are as they were before it" in capsys.readouterr().out
     assert weights(session) == before
     assert session.prepared.learner.evaluated is session.prepared.learner.model
+    assert not session.fitted
     assert not session.run.history.began
     session.fit(learning_rate=1e-2)
     assert session.run.history.epochs()["epoch"].tolist() == [1]

@@ -28,7 +28,7 @@ from comp.kaggle.parts import DEFLATE64, PART, Deflate64File, join_parts
 
 Kind = Literal["zip", "tar", "7z"]
 
-NESTED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z")
+NESTED_SUFFIXES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 DEEPEST_NESTING = 5
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without any
 SEVEN_ZIP_STARTS = b"7z\xbc\xaf\x27\x1c"
@@ -376,8 +376,8 @@ def _move_into(source: Path, folder: Path) -> None:
             continue
         if place.is_dir() and not place.is_symlink():
             shutil.rmtree(place)
-        elif place.exists() and thing.is_dir():
-            place.unlink()
+        elif thing.is_dir():
+            place.unlink(missing_ok=True)
         thing.replace(place)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -286,9 +287,10 @@ class Kaggle:
 
 def _score(text: str | None) -> float | None:
     try:
-        return float(text) if text else None
+        score = float(text or "nan")
     except ValueError:
         return None
+    return score if math.isfinite(score) else None
 
 
 def _in_utc(date: dt.datetime | None) -> dt.datetime | None:

@@ -54,13 +54,12 @@ def download(
             )
     except (CredentialsError, MissingError) as error:
         # The slug may be a mere placeholder, equal to the name: the data may be on this machine instead.
-        name = competition.name
+        name, another = competition.name, ""
         if holds_files(folder):
-            another = f"`comp train {name}` and `comp predict {name}` take the files that are in {folder}"
-            error.args = (f"{str(error).removesuffix('.')}; {another}.",)
+            another = f"; `comp train {name}` and `comp predict {name}` take the files that are in {folder}"
         elif competition.kaggle == name:
-            another = f"`comp new {name} --data DIR` links them instead"
-            error.args = (f"{str(error).removesuffix('.')}; where the files are on this machine, {another}.",)
+            another = f"; where the files are on this machine, `comp new {name} --data DIR` links them instead"
+        error.args = (f"{str(error).removesuffix('.')}{another}.",)
         raise
     if downloaded and not delete_archives:
         size = amount(sum(archive.stat().st_size for archive in (folder / ARCHIVES).glob("*/*.zip")))

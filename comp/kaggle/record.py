@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from comp.declare.labels.files import walked
@@ -46,12 +47,11 @@ def must_be_whole(name: str, folder: Path, say: Callable[[str], None]) -> None:
     """
     record = read_record(folder)
     listed, data = record.get("files") or {}, record.get("data")
-    # A link outlives the file that it leads to, so links are followed.
-    now = files_below(folder) if data else {}
-    if gone := missing_from(now, listed) if data else gone_from(folder, listed):
-        remedy = f"remove {folder} and run `comp new {name} --data {data}`" if data else f"run `comp download {name}`"
+    if gone := gone_from(folder, listed):
+        again = f"comp new {name} --data {quote(data)}" if data else f"comp download {name}"
+        remedy = f"{f'remove {folder} and ' if data else ''}run `{again}`"
         raise DataError(f"{in_words(gone, listed, folder)}, the first {gone[0]}; put back what is gone, or {remedy}.")
-    if data and now != listed:
+    if data and (now := files_below(folder)) != listed:
         sizes = {(place, file): size for place, files in listed.items() for file, size in files.items()}
         changed = [(place, file) for (place, file), size in sizes.items() if now[place][file] != size]
         if changed:
@@ -64,16 +64,15 @@ def must_be_whole(name: str, folder: Path, say: Callable[[str], None]) -> None:
             write_record(folder, **record | {"files": now})
 
 
-def missing_from(there: Mapping[str, Collection[str]], listed: Listed) -> list[str]:
-    """The paths of the listed files that aren't there."""
-    gone = ((place, set(names).difference(there.get(place, ()))) for place, names in listed.items())
-    return sorted(_path(place, name) for place, names in gone for name in names)
-
-
 def gone_from(folder: Path, listed: Listed) -> list[str]:
-    """The paths of the listed files that are gone from ``folder``; only folders are read, for speed."""
-    places = [(place, folder / place) for place in listed]
-    return missing_from({place: {path.name for path in at.iterdir()} for place, at in places if at.is_dir()}, listed)
+    """The paths of the listed files that are gone from ``folder``; only folders and links are read, for speed."""
+    gone: list[str] = []
+    for place, names in listed.items():
+        files = os.scandir(folder / place) if (folder / place).is_dir() else ()
+        # A link outlives the file that it leads to.
+        there = {file.name for file in files if not file.is_symlink() or Path(file).exists()}
+        gone += (_path(place, name) for name in names if name not in there)
+    return sorted(gone)
 
 
 def _path(place: str, name: str) -> str:
@@ -86,7 +85,7 @@ def in_words(gone: Sequence[str], listed: Listed, folder: Path) -> str:
 
 
 def files_in(folder: Path) -> dict[str, list[str]]:
-    """The names of files and of links to folders, by their folder's path from ``folder``."""
+    """The names of files and of links to folders, by their folder's path from ``folder``; without broken links."""
     listed = {}
     for base, folders, names in os.walk(folder):
         place = os.path.relpath(base, folder)
@@ -94,7 +93,7 @@ def files_in(folder: Path) -> dict[str, list[str]]:
             folders[:] = [name for name in folders if name not in RESERVED]
             names = [name for name in names if name not in RESERVED]
         names += [name for name in folders if Path(base, name).is_symlink()]
-        if names:
+        if names := [name for name in names if Path(base, name).exists()]:
             listed[place] = sorted(names)
     return listed
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -15,8 +16,8 @@ from comp.declare.competition import Competition
 from comp.errors import KaggleError, RunError
 from comp.files import replacing
 from comp.kaggle.client import Kaggle, LeaderboardRow, standing_of
-from comp.kaggle.sources import kaggle_of
-from comp.kaggle.submitting import record
+from comp.kaggle.sources import is_here, kaggle_of
+from comp.kaggle.submitting import answer_to, record
 from comp.runs import Run, Workspace, broken_runs, list_runs, tag_of
 
 
@@ -73,7 +74,8 @@ def scores_of(competition: Competition, workspace: Workspace, console: Console) 
     except KaggleError as error:
         board = _read_board(place)
         console.say(f"showing the last known scores: {error}")
-    return [_scored(run, board, competition) for run in runs]
+    here = is_here(competition, workspace)
+    return [_scored(run, answer_to(run, here), board, competition) for run in runs]
 
 
 def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
@@ -113,9 +115,8 @@ def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: 
     return board
 
 
-def _scored(run: Run, board: Board, competition: Competition) -> ScoredRun:
-    scores = run.record("scores") if run.has("scores") else {}
-    submitted = run.record("submitted") if run.has("submitted") else {}
+def _scored(run: Run, submitted: Mapping[str, Any], board: Board, competition: Competition) -> ScoredRun:
+    scores = run.known("scores")
     validation, public, private = scores.get("tuned"), submitted.get("score"), submitted.get("private_score")
     metric, better, place = competition.scoring.name, competition.scoring.higher_is_better, ""
     other = name if (name := scores.get("metric", metric)) != metric else ""

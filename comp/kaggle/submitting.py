@@ -11,6 +11,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from comp.console import Console
 from comp.declare.competition import Competition
@@ -86,7 +87,7 @@ def _say_what_changed(competition: Competition, run: Run, console: Console) -> N
     if run.edited:
         console.say(f"{run.submission} was edited, so its score is not taken for the run's; {anew} undoes it")
     now = None if competition.postprocess is None else key_of(competition.postprocess)
-    if (run.record("scores").get("postprocess") if run.has("scores") else now) != now:
+    if (run.known("scores") or {"postprocess": now}).get("postprocess") != now:
         console.say(f"`postprocess` has changed since {run.name} was predicted; {anew} applies it")
 
 
@@ -104,24 +105,20 @@ def record(run: Run, kaggle: Kaggle, reference: int, row: SubmissionRow | None) 
     run.write_record("submitted", known | ({"error": row.error} if row and row.error else {}))
 
 
-def has_score(competition: Competition, workspace: Workspace) -> Callable[[Run], bool]:
-    """Return a function that says whether a run's current submission has a score from its Kaggle, real or local.
+def answer_to(run: Run, here: bool) -> dict[str, Any]:
+    """The answer to the run's current submission that is recorded from Kaggle itself, or ``here`` from a local one.
 
-    All local Kaggles count as the same one, because their addresses change.
+    Empty where there is none. All local Kaggles count as the same one, because their addresses change.
     """
+    known = run.known("submitted") if run.submission.is_file() else {}
+    is_meant = known and known["file"] == tag_of(run.submission) and endpoint_at(known["kaggle"]).is_local == here
+    return known if is_meant else {}
+
+
+def has_score(competition: Competition, workspace: Workspace) -> Callable[[Run], bool]:
+    """Return a function that says whether a run's current submission has a score from its Kaggle, real or local."""
     here = is_here(competition, workspace)
-
-    def goal(run: Run) -> bool:
-        if not (run.submission.is_file() and run.has("submitted")):
-            return False
-        known = run.record("submitted")
-        return (
-            known["status"] == "complete"
-            and known["file"] == tag_of(run.submission)
-            and endpoint_at(known["kaggle"]).is_local == here
-        )
-
-    return goal
+    return lambda run: answer_to(run, here).get("status") == "complete"
 
 
 def submit(kaggle: Kaggle, slug: str, csv: Path, message: str) -> int:
@@ -196,11 +193,10 @@ def _sent_once(kaggle: Kaggle, slug: str, run: Run, console: Console, message: s
     the submission and not list it yet.
     """
     this = {"file": tag_of(run.submission)}
-    unanswered = run.has("sending") and run.record("sending") == this
+    unanswered = run.known("sending") == this
     if unanswered:
         console.say("an upload of this file ended without an answer; looking whether it was taken")
-    answered = run.record("submitted") if run.has("submitted") else {}
-    was_taken = answered.get("file") == this["file"] and answered["status"] != "error"
+    was_taken = answer_to(run, kaggle.endpoint.is_local).get("status", "error") != "error"
     row = sent(kaggle, slug, run.submission, shows_late=unanswered or was_taken)
     if row is not None:
         when = f" on {row.date:%Y-%m-%d %H:%M} UTC" if row.date else ""

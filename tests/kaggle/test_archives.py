@@ -39,6 +39,8 @@ def test_archives_inside_are_unpacked_in_place_of_themselves(unpacked):
         "train_v2.csv.zip": {"train_v2.csv": b"csv"},
         "loose.zip": {"1.png": b"1", "2.png": b"2"},
         "sets/test.tar.gz": tarred([("test/1.png", b"t")], "w:gz"),
+        "sets/more.tar.bz2": tarred([("more/1.png", b"m")], "w:bz2"),
+        "sets/all.TXZ": tarred([("all/1.png", b"x"), ("2.png", b"y")], "w:xz"),
         "notes.zip": b"no archive, only called so",
     }
     assert unpacked(files) == {
@@ -48,6 +50,9 @@ def test_archives_inside_are_unpacked_in_place_of_themselves(unpacked):
         "loose/1.png": b"1",
         "loose/2.png": b"2",
         "sets/test/1.png": b"t",
+        "sets/more/1.png": b"m",
+        "sets/all/all/1.png": b"x",
+        "sets/all/2.png": b"y",
         "notes.zip": b"no archive, only called so",
     }
 

@@ -113,6 +113,19 @@ def test_what_is_not_mounted_is_downloaded_into_the_same_folder_and_nothing_moun
     assert contents(inputs) == before
 
 
+def test_links_to_a_mount_that_is_gone_are_noticed_and_its_files_downloaded(url, inputs, tmp_path):
+    lay_out(inputs / SLUG, {"train/0.a.png": b"mounted", "notes/9.txt": b"nine", "a.csv": b""})
+    fetch(never, [SLUG], tmp_path / "data", mount_of=lambda _: inputs / SLUG)
+    (inputs / SLUG).rename(inputs / "elsewhere")
+    lines = []
+    fetch(connect, [SLUG], tmp_path / "data", say=lines.append)
+    assert lines[0].startswith("3 of 3 files")
+    fetch(never, [SLUG], tmp_path / "data")
+    (tmp_path / "data" / "a.csv").unlink()  # only the mount had it
+    found = contents(tmp_path / "data")
+    assert (found["train/0.a.png"], found["notes/read me.txt"]) == (b"zero", b"hello")
+
+
 def test_a_mount_whose_archive_is_damaged_is_one_sentence_and_leaves_nothing(inputs, tmp_path):
     lay_out(inputs / SLUG, {"a.csv": b"a", "test.zip": b"PK\x03\x04 and nothing else"})
     with pytest.raises(DataError, match=r"test\.zip"):

@@ -121,6 +121,32 @@ def test_a_run_that_another_rule_was_applied_to_is_said_with_the_command_that_ap
     assert f"`{applies[kind]}` applies it" in said
 
 
+@pytest.mark.parametrize("other", ["file", "kaggle"])
+def test_a_score_of_another_file_or_from_another_kaggle_is_not_the_run_s(
+    shades, serving, workspace, runs, shown, monkeypatch, other
+):
+    with serving(shades):
+        send(shades.competition, runs[0], workspace, Console(), None)
+        assert shown()[1][runs[0].name][1:] != ["-", "-", "-", "-"]
+    if other == "file":  # predicted anew, by an edited rule
+        runs[0].submission.write_bytes(runs[1].submission.read_bytes())
+    else:
+        runs[0].write_record("submitted", runs[0].record("submitted") | {"kaggle": "https://api.kaggle.com"})
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    validation, *others = shown()[1][runs[0].name]
+    assert validation == f"{runs[0].record('scores')['tuned']:.5f}"
+    assert others[:3] == ["-", "-", "-"]
+    assert not others[3][:1].isdecimal()
+
+
+def test_a_score_that_is_no_number_is_none(shades, serving, workspace, runs, monkeypatch, capsys):
+    monkeypatch.setattr("comp.local_kaggle.protocol._score_text", lambda score: "NaN")
+    with serving(shades):
+        row = send(shades.competition, runs[0], workspace, Console(), None)
+    assert (row.status, row.public_score, row.private_score) == ("complete", None, None)
+    assert capsys.readouterr().out.splitlines()[-1] == "leaderboard: Kaggle gives no score"
+
+
 def test_no_run_stands_behind_another_of_one_s_own(shades, serving, workspace, runs, shown, others):
     with serving(shades):
         others(0)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 
 from comp.console import Console
 from comp.declare.competition import load_competition
@@ -43,8 +44,9 @@ def write_predicting(declaration: Path, run: Run, console: Console) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         unfinished.rename(folder)
     console.say(f"{notebook.title}: a notebook without internet, and a private data set with the weights and comp")
-    console.say(f"next: kaggle datasets create -p {folder / 'data'}   (later: kaggle datasets version -m again -p ...)")
-    console.say(f"then: kaggle kernels push -p {folder}")
+    data, whole = quote(str(folder / "data")), quote(str(folder))
+    console.say(f"next: kaggle datasets create -p {data}   (later: kaggle datasets version -m again -p ...)")
+    console.say(f"then: kaggle kernels push -p {whole}")
     return folder
 
 

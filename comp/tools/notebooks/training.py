@@ -20,11 +20,11 @@ from comp.declare.competition import Competition, load_competition
 from comp.errors import KaggleError, RunError
 from comp.files import held, write_text
 from comp.kaggle import failures
-from comp.kaggle.archives import unpack
+from comp.kaggle.archives import DamagedError, unpack
 from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.downloads import forget
 from comp.kaggle.failures import PassingError
-from comp.kaggle.notebooks import create_dataset, download_output, execution, output, push
+from comp.kaggle.notebooks import Notebook, create_dataset, download_output, execution, output, push
 from comp.runs import Run, Workspace, list_runs, take_in
 from comp.runs.choices import Choices
 from comp.runs.resolve import resolve
@@ -49,7 +49,7 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
     """The run that `comp run` with these choices makes at Kaggle, downloaded into this workspace.
 
     The notebook's name is kept in the workspace until the block ends without an error: the next call follows the same
-    notebook, or takes the run downloaded from it.
+    notebook, or takes the run downloaded from it; an edited declaration has another notebook.
 
     Raises:
         OverrideError: the choices don't fit the competition.
@@ -60,9 +60,12 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
     backbone = resolve(competition, choices)[1].backbone
     arguments = arguments_of(competition, choices, backbone)
     kaggle = connect(say=console.say)
-    asked = [kaggle.endpoint.url, kaggle.user, str(declaration), backbone, *arguments]
-    record = workspace.notebooks / f"{competition.name}-{sha256(json.dumps(asked).encode()).hexdigest()[:8]}.json"
+    asked = json.dumps([kaggle.endpoint.url, kaggle.user, str(declaration), backbone, *arguments])
+    command, edition = (sha256(text.encode()).hexdigest()[:8] for text in (asked, competition.source))
+    record = workspace.notebooks / f"{competition.name}-{command}-{edition}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
+    if not record.exists() and any(record.parent.glob(f"{competition.name}-{command}-*.json")):
+        console.say("competition.py was edited since this command's notebook was pushed, so another one is pushed")
     with held(record.with_suffix(".lock")) as alone:
         if not alone:
             raise RunError(f"Another process follows this training of {competition.name} at Kaggle; let it end.")
@@ -75,9 +78,11 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
             write_text(record, json.dumps({"name": name}) + "\n")
             handle = f"{kaggle.user}/{name}"
             if execution(kaggle, handle) is None:
-                files = dict(_files(declaration, backbone, choices))
+                given = {"command": _command(), "arguments": arguments}
+                # With internet, for the backbone's weights.
+                notebook = notebook_of("train", name, competition, kaggle.user, internet=True, **given)
                 try:
-                    _push(kaggle, name, competition, files, arguments, console)
+                    _push(kaggle, notebook, dict(_files(declaration, backbone, choices)), console)
                 except KaggleError as error:
                     if not isinstance(error, PassingError):
                         record.unlink()
@@ -119,21 +124,12 @@ def _files(declaration: Path, backbone: str, choices: Choices) -> Iterator[tuple
                         yield f"runs/{run.name}/{path.relative_to(run.folder)}", path
 
 
-def _push(
-    kaggle: Kaggle,
-    name: str,
-    competition: Competition,
-    files: Mapping[str, Path],
-    arguments: list[str],
-    console: Console,
-) -> None:
+def _push(kaggle: Kaggle, notebook: Notebook, files: Mapping[str, Path], console: Console) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packed = pack(files, Path(folder))
         with console.bar("uploading what the training needs", len(packed), "files") as bar:
-            create_dataset(kaggle, name, packed, lambda _: bar.advance(1))
-    # With internet, for the backbone's weights.
-    given = {"command": _command(), "arguments": arguments}
-    push(kaggle, notebook_of("train", name, competition, kaggle.user, internet=True, **given))
+            create_dataset(kaggle, notebook.name, packed, lambda _: bar.advance(1))
+    push(kaggle, notebook)
 
 
 def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None:
@@ -170,7 +166,7 @@ def _follow(kaggle: Kaggle, handle: str, record: Path, console: Console) -> None
 def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, console: Console) -> Run:
     """Download the runs that a notebook made, members before the run made of them; return the requested run.
 
-    backbone: its name on this machine, for one from a local folder. No run is left incomplete.
+    backbone: its name on this machine, for one from a local folder. A run that was stopped there is left out.
     """
     archive = workspace.notebooks / f"{handle.partition('/')[2]}.zip"
     with console.downloads() as progress:
@@ -180,10 +176,15 @@ def bring(kaggle: Kaggle, handle: str, backbone: str, workspace: Workspace, cons
     with tempfile.TemporaryDirectory(dir=workspace.runs, prefix=".arriving-") as folder:
         arrived = Workspace(Path(folder))
         arrived.runs.mkdir()
-        unpack(archive, "zip", arrived.runs)
+        try:
+            unpack(archive, "zip", arrived.runs)
+        except DamagedError:
+            forget(archive)
+            raise
         final = (arrived.runs / FINAL).read_text(encoding="utf-8").strip()
-        made = sorted(list_runs(arrived), key=lambda run: run.name == final)
-        if not made or made[-1].name != final or not all(run.submission.is_file() for run in made):
+        # One without predictions was stopped by --time and is no member.
+        made = sorted((run for run in list_runs(arrived) if run.predicted), key=lambda run: run.name == final)
+        if not made or made[-1].name != final:
             raise KaggleError(f"The notebook {handle} made no complete run {final!r}; its files are in {archive}.")
         for run in made:
             config = run.record("config")

@@ -28,7 +28,7 @@ from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.declare.competition import Competition
 from comp.declare.custom import recorded
-from comp.errors import DivergedError, RunError
+from comp.errors import DivergedError, OverrideError, RunError
 from comp.files import held, lock_at
 from comp.report.diagnosis import diagnosis_of
 from comp.runs import Run, Workspace
@@ -88,6 +88,12 @@ def _trials(found: Search, trials: int, console: Console) -> Iterator[Job]:
         trial, drawn = found.draw()
         console.log = None
         console.say(f"trial {found.drawn} of {trials}: {' '.join(drawn.settings)}")
+        try:
+            resolve(found.competition, drawn)
+        except OverrideError as error:  # each value is possible, but not beside the others
+            found.study.tell(trial, state=TrialState.PRUNED)
+            console.say(f"left out: {error}")
+            continue
         yield Job(f"trial {found.drawn} of {trials}", partial(found.train, trial, drawn))
 
 
@@ -261,10 +267,11 @@ class Search:
         ranked = []
         for number, trial in enumerate(self.study.get_trials(states=ENDED), start=1):
             whole = trial.state == TrialState.COMPLETE and trial.value is not None
-            score = f"{trial.value:.5f}" if whole else "stopped"
+            run = trial.user_attrs.get("run", "-")
+            score = f"{trial.value:.5f}" if whole else "impossible" if run == "-" else "stopped"
             order = (not whole, sign * (math.inf if trial.value is None else trial.value), number)
             settings = " ".join(trial.user_attrs["settings"])
-            ranked.append((order, row.format(number, trial.user_attrs["run"], score, settings)))
+            ranked.append((order, row.format(number, run, score, settings)))
         return [
             row.format("trial", "run", self.competition.scoring.name, "settings"),
             *(line for _, line in sorted(ranked)),

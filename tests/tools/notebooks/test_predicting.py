@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -58,6 +59,17 @@ def written(run, on_shades, monkeypatch):
     assert ended.status == 0, ended.err
     monkeypatch.delenv("COMP_KAGGLE_URL")
     return run.folder / "kaggle"
+
+
+def test_the_commands_that_push_it_can_be_copied_whatever_the_folder_is_called(
+    run, on_shades, tmp_path, workspace, monkeypatch
+):
+    home = shutil.copytree(workspace.folder, tmp_path / "a home's", symlinks=True)
+    monkeypatch.setenv("COMP_HOME", str(home))
+    monkeypatch.setenv("COMP_KAGGLE_URL", "http://127.0.0.1:9")
+    *_, create, push, folder = on_shades("notebook", "shades/standard-1").out.splitlines()
+    assert shlex.split(create.partition("(")[0])[1:] == ["kaggle", "datasets", "create", "-p", f"{folder}/data"]
+    assert shlex.split(push)[1:] == ["kaggle", "kernels", "push", "-p", folder]
 
 
 def in_kaggle_s_place(place, notebook):

@@ -19,7 +19,7 @@ from comp.local_kaggle.server import running
 from comp.runs import Run, Workspace, list_runs
 from comp.runs.choices import Choices
 from comp.runs.resolve import resolve
-from comp.tools.ensembles import join
+from comp.tools.ensembles import ensemble, join
 from comp.tools.notebooks import training
 from comp.tools.notebooks.training import arguments_of, bring
 
@@ -90,6 +90,20 @@ def test_a_training_at_kaggle_that_was_left_is_followed_by_the_same_command_and_
     assert not list(workspace.runs.glob(".arriving-*"))
 
 
+def test_a_notebook_of_a_declaration_from_before_an_edit_is_not_followed(shades, kaggle, train, monkeypatch):
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(failures, "wait", interrupt)
+    source = shades.declaration.read_text()
+    for edited, notebooks in ((source, 1), (source.replace("side_on()", "side_on(max_zoom=1.2)"), 2), (source, 2)):
+        shades.declaration.write_text(edited)
+        left = train()
+        assert left.status == 130, left.err
+        assert len(pushed(kaggle)) == notebooks
+        assert ("competition.py was edited" in left.out) == (edited != source)
+
+
 @pytest.fixture
 def brought(kaggle, tmp_path):
     """Calls `bring` for a notebook whose archive has these files, by name."""
@@ -131,11 +145,26 @@ def test_folds_and_the_run_they_are_joined_in_are_called_as_they_are_here(
     assert list(here.notebooks.iterdir()) == []
 
 
+def test_a_training_that_was_stopped_by_its_time_there_does_not_hold_back_the_others(
+    shades, brought, predicting, tmp_path, workspace
+):
+    there = predicting(shades)
+    members = [there.run(seed=seed) for seed in (1, 2)]
+    there.run(seed=3).submission.unlink()
+    blend = ensemble(there.competition, members, there.workspace, Console(), "mean")
+    left = {path.relative_to(workspace.runs): path.read_bytes() for path in workspace.runs.rglob("*.*")}
+    here = Workspace(tmp_path / "here")
+    run = brought(here, "test_resnet", {"final.txt": blend.name, **left})
+    assert {made.name for made in list_runs(here)} == {*run.members, run.name}
+    assert len(run.members) == 2
+
+
 def test_runs_that_came_damaged_are_not_taken_in(brought, workspace):
     left = {"final.txt": "shades/standard-1", "shades/standard-1/config.json": '{"order": 1}'}
     with pytest.raises(DamagedError):
         brought(workspace, "test_resnet", left, lambda content: content.replace(b'"order": 1', b'"order": 2'))
     assert list(workspace.runs.rglob("*")) == []
+    assert list(workspace.notebooks.iterdir()) == []  # else the same bytes would be unpacked again
 
 
 def test_a_notebook_that_fails_is_one_sentence_with_the_place_of_its_log(shades, kaggle, train, workspace):

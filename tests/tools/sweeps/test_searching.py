@@ -85,6 +85,18 @@ def test_a_trial_that_ends_without_a_score_counts_and_the_next_is_another(sweep,
     assert "standard-2" in ended.out.split("settings\n")[1].splitlines()[2]
 
 
+def test_values_that_are_impossible_together_are_left_out_and_the_sweep_goes_on(sweep, workspace):
+    space = ("--space", "stages.schedule=sgdr,one_cycle", "--space", "stages.cycles=1,2")
+    ended = sweep(*space, "--set", "stages.cycle_length=1", "--trials", 5)
+    assert ended.status == 0, ended.err
+    left_out = [line for line in ended.out.splitlines() if line.startswith("left out: ")]
+    assert left_out
+    assert "`cycles` is 2, but it should be 1 with schedule 'one_cycle'" in left_out[0]
+    table = ended.out.split("settings\n")[1].splitlines()[:-1]
+    assert [line.split()[1:3] for line in table[5 - len(left_out) :]] == [["-", "impossible"]] * len(left_out)
+    assert ["stages.schedule=one_cycle", "stages.cycles=2"] not in [names[1:] for names in settings(workspace)]
+
+
 def test_a_trial_that_is_worse_than_most_is_stopped_and_keeps_no_weights(sweep, workspace, monkeypatch):
     monkeypatch.setattr(searching, "AT_RANDOM", 1)
     ended = sweep("--space", "stages.learning_rate=0.01,1e-9", "--trials", 5)
