@@ -195,7 +195,8 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequen
         return _probability_of(column, classes, sure=fraction or takes == "probabilities")
     if set(values) <= set(classes):
         return ClassName(), f"the class in {column!r}", True
-    if all(value.isdecimal() and int(value) < len(classes) for value in values):
+    named = not all(map(str.isdecimal, classes))
+    if named and all(value.isdecimal() and int(value) < len(classes) for value in values):
         text = f"the number of the class in {column!r}: {', '.join(f'{n} {c}' for n, c in enumerate(classes[:3]))}"
         return ClassNumber(classes), f"{text}{', …' if len(classes) > 3 else ''}", False
     text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is no class"

@@ -75,7 +75,7 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
             alike = [path for path in others if list(tables[path]) == list(tables[best.path])]
             if best.unnamed and set(alike) <= {best.path}:
                 left = counted(best.unnamed, "image has", "images have")
-                best = replace(best, doubts=(*best.doubts, f"{left} no row in {best.path}, and are not trained on"))
+                best = replace(best, doubts=(*best.doubts, f"not trained on: {left} no row in {best.path}"))
             return of_parts(look, best, tables) or with_validation(
                 best, alike, lambda path: validating(look, source, tables[path], path)
             )
@@ -256,7 +256,8 @@ def _from_table(
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
     answer = _answer(rows, image, labels, named, asked)
     unnamed = (round(len(named.images) / named.share) if there is None else there) - len(named.images)
-    group = _group(rows, {image, answer, *labels.columns}) or _body(called[~lacking])
+    classes = labels.columns if labels.target == "single" else ()
+    group = _group(rows, {image, answer, *labels.columns}, classes) or _body(called[~lacking])
     rest: dict[str, Any] = {
         "image": image,
         "folder": folder,
@@ -328,13 +329,20 @@ def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: 
     return key if constant and (labels.separator is None or table[image].is_unique) else None
 
 
-def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
-    """The column that says which images belong together: the patient's rather than the series', if both are there."""
+def _group(table: pd.DataFrame, taken: set[str | None], classes: Sequence[str]) -> str | None:
+    """The column that says which images belong together: the patient's rather than the series', if both are there.
+
+    classes: the columns with an image's only class. Groups of whole classes are none: such classes couldn't both train
+    and validate.
+    """
     counts: dict[str, int] = {}
+    several = table[table.duplicated(list(classes), keep=False)] if classes else table[:0]
     for column in table.columns:
         values = table[column]
         named = column not in taken and re.search(GROUP_NAMES, column)
-        if named and not (values == "").any() and FEWEST_GROUPS <= values.nunique() < len(values):
+        if not named or (values == "").any() or not FEWEST_GROUPS <= values.nunique() < len(values):
+            continue
+        if several.empty or (several.groupby(list(classes))[column].nunique() > 1).any():
             counts[column] = values.nunique()
     first = next(iter(counts), None)
     around = (
@@ -359,14 +367,18 @@ def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
             continue
         folder, images = found
         ids = {one for categories in said.categories.values() for one in categories}
-        by_id = bool(set(sample.values) & ids) and not set(sample.values) & set(said.names.values())
+        words = {word for value in set(sample.values) for word in value.split()}
+        answers = {*sample.values, *words}
+        # The sample submission's numbers may be of no labelled image.
+        numbers = bool(words) and all(map(str.isdecimal, words | ids))
+        by_id = (numbers or not answers.isdisjoint(ids)) and answers.isdisjoint(said.names.values())
         classes = in_order(ids if by_id else {said.names.get(one, one) for one in ids})
         tags = any(len(categories) > 1 for categories in said.categories.values())
         keys = dict.fromkeys(
             key for image in said.categories for key in said.images.get(image, ()) if re.search(GROUP_NAMES, key)
         )
-        rows = [[said.value(image, key) for key in keys] for image in said.categories]
-        group = _group(pd.DataFrame(rows, columns=list(keys), dtype=str), set())
+        rows = [[min(ids), *(said.value(image, key) for key in keys)] for image, ids in said.categories.items()]
+        group = _group(pd.DataFrame(rows, columns=["", *keys], dtype=str), {""}, [] if tags else [""])
         target: Literal["single", "multi"] = "multi" if tags else "single"
         source = Coco(path, folder, target, classes="id" if by_id else "name", group=group)
         seen = f"{path} gives the images of {folder} {len(classes)} categories, by their {source.classes}"
