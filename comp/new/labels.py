@@ -16,27 +16,18 @@ from comp.declare.labels.coco import Coco
 from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.labels.files import FileNames
 from comp.declare.labels.naming import Names
-from comp.declare.labels.placing import filled, whole_names
+from comp.declare.labels.placing import filled
 from comp.declare.labels.table import in_order
 from comp.errors import DataError, counted, first_few
-from comp.new.class_folders import FEWEST_GROUPS, counting, in_folders, names_classes
+from comp.new.class_folders import counting, in_folders, names_classes
 from comp.new.columns import FEW, Labels, labels_of
-from comp.new.look import WORD, ImageFolder, Look
+from comp.new.groups import GROUP_NAMES, body_of, group_of
+from comp.new.look import ImageFolder, Look
 from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
 from comp.new.sample import SampleTable, is_sample
 from comp.new.several import Several, by_template, several
 from comp.new.tables import Found, LabelTable, joined, of_parts, validating, with_validation
 
-GROUP_NAMES = (
-    rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
-    r"|video|(?<!age)(?<!age[_ -])group"
-    # Followed by any other word, it is a property of a group: batch_size, specimen_type.
-    r"|(?:experiment|specimen|donor|batch)(?:[_ -]?(?:id|uid|no|nr|num|number|name|code|key|index))?$)"
-)
-# Where groups are parts of larger groups, the larger ones are taken if there are this many: enough for five folds.
-ENOUGH_GROUPS = 10
-# Names of two images of one body: 10_left and 10_right.
-SIDES = r"(.+?)[_-](?:left|right|l|r)"
 # Properties of image files, which nobody wants predicted.
 MEASURED = r"(?i)(?:(?:image|img|file)[\W_]?)?(?:width|height|w|h|size|bytes|channels|aspect[\W_]?ratio)"
 TRIED = 200  # values of a column that tell whether it names images
@@ -257,7 +248,7 @@ def _from_table(
     answer = _answer(rows, image, labels, named, asked)
     unnamed = (round(len(named.images) / named.share) if there is None else there) - len(named.images)
     classes = labels.columns if labels.target == "single" else ()
-    group = _group(rows, {image, answer, *labels.columns}, classes) or _body(called[~lacking])
+    group = group_of(rows, {image, answer, *labels.columns}, classes) or body_of(called[~lacking])
     rest: dict[str, Any] = {
         "image": image,
         "folder": folder,
@@ -329,37 +320,6 @@ def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: 
     return key if constant and (labels.separator is None or table[image].is_unique) else None
 
 
-def _group(table: pd.DataFrame, taken: set[str | None], classes: Sequence[str]) -> str | None:
-    """The column that says which images belong together: the patient's rather than the series', if both are there.
-
-    classes: the columns with an image's only class. Groups of whole classes are none: such classes couldn't both train
-    and validate.
-    """
-    counts: dict[str, int] = {}
-    several = table[table.duplicated(list(classes), keep=False)] if classes else table[:0]
-    for column in table.columns:
-        values = table[column]
-        named = column not in taken and re.search(GROUP_NAMES, column)
-        if not named or (values == "").any() or not FEWEST_GROUPS <= values.nunique() < len(values):
-            continue
-        if several.empty or (several.groupby(list(classes))[column].nunique() > 1).any():
-            counts[column] = values.nunique()
-    first = next(iter(counts), None)
-    around = (
-        column
-        for column, count in counts.items()
-        if count >= ENOUGH_GROUPS and (table.groupby(first)[column].nunique() == 1).all()
-    )
-    return min(around, key=counts.__getitem__, default=first)
-
-
-def _body(called: pd.Series[str]) -> str | None:
-    """The pattern of left and right in the images' names, where most bodies have both."""
-    bodies = called.str.extract(whole_names(SIDES), expand=False) if len(called) else called
-    paired = bodies.dropna()
-    return SIDES if len(paired) == len(called) > 0 and paired.duplicated(keep=False).mean() > 0.5 else None
-
-
 def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     for path, said in look.annotations.items():
         found = in_json(look, path, [said.files.get(image, image) for image in said.categories])
@@ -378,7 +338,7 @@ def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
             key for image in said.categories for key in said.images.get(image, ()) if re.search(GROUP_NAMES, key)
         )
         rows = [[min(ids), *(said.value(image, key) for key in keys)] for image, ids in said.categories.items()]
-        group = _group(pd.DataFrame(rows, columns=["", *keys], dtype=str), {""}, [] if tags else [""])
+        group = group_of(pd.DataFrame(rows, columns=["", *keys], dtype=str), {""}, [] if tags else [""])
         target: Literal["single", "multi"] = "multi" if tags else "single"
         source = Coco(path, folder, target, classes="id" if by_id else "name", group=group)
         seen = f"{path} gives the images of {folder} {len(classes)} categories, by their {source.classes}"

@@ -71,6 +71,22 @@ def test_dicom_files_that_no_column_groups_may_be_of_one_patient():
     assert not doubts(inferred("train/{n}.dcm test/{n}.dcm", **grouped), "groups")
 
 
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"metadata": "image,age,lesion_id: {n},5{half},l{pair}"}, True),
+        ({"test": "id,lesion_id: {n},l{pair}"}, False),
+        ({"test": "image,lesion_id: {n},l{pair}", "sample_submission": "lesion_id,target: l{pair},0.5"}, False),
+        ({"metadata": "image,age: {n},5{half}"}, False),
+        ({"train": "id,target,patient: {n},{half},p{pair}", "metadata": "image,lesion_id: {n},l{pair}"}, False),
+    ],
+)
+def test_a_column_that_groups_images_in_another_table_is_pointed_at_where_none_groups_them(more, told):
+    found = doubts(inferred(**{**BINARY, **more}), "groups")
+    assert [text for text in found if "metadata.csv has 'lesion_id'" in text] == (found if told else [])
+    assert bool(found) == told
+
+
 def test_another_sample_submission_is_said_not_to_be_taken():
     found = inferred(**BINARY, sample_submission_v2="id,target: {n},0.5")
     assert found.competition.sample_submission == "sample_submission_v2.csv"
