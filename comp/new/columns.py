@@ -13,6 +13,7 @@ import pandas as pd
 from comp.declare.labels.columns import ONE_OR_MINUS, ONE_OR_ZERO, meant_by, tags_in
 from comp.declare.labels.table import in_order
 from comp.declare.metrics import Target
+from comp.errors import first_few
 from comp.new.sample import TRIVIAL, SampleTable
 
 SEPARATORS = ("|", ";", ",", " ")
@@ -161,7 +162,8 @@ def _one_column(table: pd.DataFrame, naming: Sequence[str], column: str, sample:
     values, is_asked = table[column], column in sample.columns
     known = is_asked or bool(set(sample.values) - TRIVIAL & set(values))
     sure = 2.0 if known else 1.0
-    doubts = () if known or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
+    others = first_few(repr(other) for other in table if other not in (column, *naming, ""))
+    doubts = () if known or not others else (f"whether the labels are in {column!r} and not {others}",)
     if (separator := _separator(table, column, sample)) is not None:
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
     elif (separator := _of_rows(table, naming, column)) is not None:

@@ -67,6 +67,9 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
             if best.unnamed and set(alike) <= {best.path}:
                 left = counted(best.unnamed, "image has", "images have")
                 best = replace(best, doubts=(*best.doubts, f"not trained on: {left} no row in {best.path}"))
+            if getattr(source, "image", "") in look.image_names:
+                headless = f"{best.path} seems to have no header: add one above its first row, which is not read"
+                best = replace(best, doubts=(*best.doubts, headless))
             return of_parts(look, best, tables) or with_validation(
                 best, alike, lambda path: validating(look, source, tables[path], path)
             )
@@ -116,8 +119,8 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
             f"{names.instead_of(values.iloc[0])}; put the images' names into the column, or name them in {function}."
         )
     return (
-        f"{lost}: no table names images like {left[0]}, it is in no class folder, and its name "
-        "has no class; put each class in a folder of its own, like train/cat and train/dog."
+        f"{lost}: no table names images like {left[0]}, it is in no class folder, and its name has no class; put "
+        f"each class in a folder of its own, like train/cat and train/dog, or read the labels in {function}."
     )
 
 

@@ -14,7 +14,7 @@ from comp.errors import DataError
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
 from tests.declare.labels.conftest import touch
-from tests.new.looking import about, declared, doubts, inferred
+from tests.new.looking import about, declared, doubts, inferred, table
 from tests.new.templates import ASKED, TRAINED, coco, kind, lay_out
 
 MANY = {"train": range(60)}
@@ -28,6 +28,16 @@ def test_many_numbers_are_predicted_where_nothing_else_can_be_and_a_person_is_as
     (doubt,) = doubts(found, "labels")
     assert "'boneage'" in doubt
     assert other in doubt
+
+
+def test_the_columns_that_labels_may_be_in_as_well_are_named():
+    (doubt,) = doubts(inferred(train="id,dx_type,dx,sex: {n},{half},{pet},{third}"), "labels")
+    assert doubt == "whether the labels are in 'dx_type' and not 'dx', 'sex'"
+
+
+def test_a_first_row_that_is_no_header_is_said_not_to_be_read():
+    found = inferred(train=table("0.png,cat", *(f"{n}.png,{'cat' if n % 2 else 'dog'}" for n in TRAINED[1:])))
+    assert [text for text in doubts(found, "labels") if "train.csv seems to have no header" in text]
 
 
 def test_numbers_of_images_that_lie_in_class_folders_are_no_labels():
