@@ -53,12 +53,11 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     of_folders = list(in_folders(look, asked, sample))
     if best is not None:
         # A CSV that says no more than the class folders is only one more file that may be wrong.
-        source = best.source
+        source, doubts = best.source, list(best.doubts)
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
         if isinstance(source, CsvNumbers) and not best.known and not sample.columns and of_folders:
             needless = all(re.fullmatch(MEASURED, column) for column in source.values)
-            doubt = f"whether to predict these numbers and not the folders: {of_folders[0].seen}"
-            best = replace(best, doubts=(*best.doubts, doubt))
+            doubts.append(f"whether to predict these numbers and not the folders: {of_folders[0].seen}")
         # Where the sample submission answers with folders' names, the folders are the classes.
         told = not best.known and any(found.known for found in of_folders)
         if not (needless and of_folders) and not told:
@@ -66,10 +65,10 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
             alike = [path for path in others if list(tables[path]) == list(tables[best.path])]
             if best.unnamed and set(alike) <= {best.path}:
                 left = counted(best.unnamed, "image has", "images have")
-                best = replace(best, doubts=(*best.doubts, f"not trained on: {left} no row in {best.path}"))
+                doubts.append(f"not trained on: {left} no row in {best.path}")
             if getattr(source, "image", "") in look.image_names:
-                headless = f"{best.path} seems to have no header: add one above its first row, which is not read"
-                best = replace(best, doubts=(*best.doubts, headless))
+                doubts.append(f"{best.path} seems to have no header: add one above its first row, which is not read")
+            best = replace(best, doubts=tuple(doubts))
             return of_parts(look, best, tables) or with_validation(
                 best, alike, lambda path: validating(look, source, tables[path], path)
             )
