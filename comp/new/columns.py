@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,7 +68,8 @@ def labels_of(
     if len(shown) > 1 and len(shown) * 2 > len(asked):
         lacking = ", ".join(column for column in asked if column not in others)
         return _one_column_each(table, shown, sure=3, doubts=(f"where the labels of {lacking} are",))
-    binary = max((_of_two(table, others, meant) for meant in (ONE_OR_ZERO, ONE_OR_MINUS)), key=len)
+    meant = (list(ONE_OR_ZERO), list(ONE_OR_MINUS))
+    binary = max(([one for one in others if table[one].isin(values).all()] for values in meant), key=len)
     told = asked or [one for one in others if one not in binary and re.search(LABEL_NAMES, one.lower())]
     if len(binary) > 2 and (not told or (len(asked) == 1 and asked[0] not in others)):
         return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
@@ -117,10 +118,6 @@ def _in_words(table: pd.DataFrame, column: str, others: Sequence[str]) -> str:
 
 def _is_numeric(values: pd.Series[str]) -> bool:
     return bool(pd.to_numeric(values, errors="coerce").notna().all())
-
-
-def _of_two(table: pd.DataFrame, columns: Sequence[str], meant: Mapping[str, bool]) -> list[str]:
-    return [column for column in columns if table[column].isin(list(meant)).all()]
 
 
 def around(columns: Sequence[str]) -> tuple[str, str]:

@@ -274,7 +274,9 @@ def _from_table(
         said = f"a column for each of {len(labels.columns)} classes, {how}"
     else:
         source = CsvLabels(path, label=column, separator=labels.separator, **rest)
-        said = f"{len(labels.classes)} {_how(rows[column], labels.separator)} in {column!r}"
+        together = labels.separator is not None and rows[column].str.contains(labels.separator, regex=False).any()
+        tags = f"tags with {labels.separator!r} between them" if together else "tags, a row for each,"
+        said = f"{len(labels.classes)} {'classes' if labels.separator is None else tags} in {column!r}"
     joined = f", joined with {table.join}," if table.join else ""
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
@@ -300,13 +302,6 @@ def _from_table(
         unique=rows[image].is_unique,
         unnamed=0 if _shares(folder, asked) or table.parts is not None else unnamed,
     )
-
-
-def _how(values: pd.Series[str], separator: str | None) -> str:
-    if separator is None:
-        return "classes"
-    together = values.str.contains(separator, regex=False).any()
-    return f"tags with {separator!r} between them" if together else "tags, a row for each,"
 
 
 def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:

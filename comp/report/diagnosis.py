@@ -32,7 +32,7 @@ RULES = {
     "too many epochs": rules.too_many_epochs,
 }
 # The only rules for a stage that was undone.
-UNDONE = {NOT_FINITE: rules.not_finite, "undone": rules.undone}
+UNDONE = {NOT_FINITE: rules.not_finite, UNFINISHED: rules.unfinished, "undone": rules.undone}
 # A validation loss that came down again is mentioned if it was this many times its previous minimum.
 SHAKEN = 1.5
 # Findings after which later stages aren't judged: they start from bad weights, whatever their settings.

@@ -28,7 +28,7 @@ def test_columns_beside_both_the_labelled_images_and_those_to_predict_are_pointe
         sample_submission="id,target: {n},0.5",
     )
     (said,) = doubts(found, "columns")
-    assert said.startswith("age, sex stand in train.csv and in test.csv")
+    assert said.startswith("age, sex: in train.csv and in test.csv, but not read")
 
 
 def test_a_table_of_other_images_points_at_no_columns():
@@ -57,7 +57,7 @@ def test_a_column_that_groups_or_joins_is_read_and_one_called_like_an_argument_i
         numbers={"extra": ASKED},
     )
     (said,) = doubts(found, "columns")
-    assert said.startswith("group stands in train.csv and in extra.csv, but is not read")
+    assert said.startswith("group: in train.csv and in extra.csv, but not read")
 
 
 def test_files_that_hold_many_images_and_can_t_be_read_are_named():
