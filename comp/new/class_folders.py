@@ -15,6 +15,7 @@ from comp.declare.labels.given import GivenSplit
 from comp.declare.labels.table import LabelSource, in_order
 from comp.declare.own_images import PREPARED
 from comp.new.columns import FEW
+from comp.new.groups import FEWEST_GROUPS
 from comp.new.look import IS_TEST, WORD, Look
 from comp.new.matching import Asked, suffix_of
 from comp.new.sample import TRIVIAL, SampleTable
@@ -27,7 +28,6 @@ NO_CLASSES = IMAGES | {"masks", "mask", "labels", "label", "annotations", "json"
 IS_PART = re.compile(
     rf"{WORD}(?i:train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?|dev)(?![a-zA-Z])|^(?i:{'|'.join(sorted(NO_CLASSES))})[\W_\d]*$"
 )
-FEWEST_GROUPS = 4
 OF_CLASSES = r"(class|label|category|species|breed)(_?name)?"
 
 

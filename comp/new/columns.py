@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from comp.declare.labels.columns import ONE_OR_MINUS, ONE_OR_ZERO, meant_by, tags_in
 from comp.declare.labels.table import in_order
 from comp.declare.metrics import Target
+from comp.errors import first_few
 from comp.new.sample import TRIVIAL, SampleTable
 
 SEPARATORS = ("|", ";", ",", " ")
@@ -67,7 +68,8 @@ def labels_of(
     if len(shown) > 1 and len(shown) * 2 > len(asked):
         lacking = ", ".join(column for column in asked if column not in others)
         return _one_column_each(table, shown, sure=3, doubts=(f"where the labels of {lacking} are",))
-    binary = max((_of_two(table, others, meant) for meant in (ONE_OR_ZERO, ONE_OR_MINUS)), key=len)
+    meant = (list(ONE_OR_ZERO), list(ONE_OR_MINUS))
+    binary = max(([one for one in others if table[one].isin(values).all()] for values in meant), key=len)
     told = asked or [one for one in others if one not in binary and re.search(LABEL_NAMES, one.lower())]
     if len(binary) > 2 and (not told or (len(asked) == 1 and asked[0] not in others)):
         return _one_column_each(table, binary, sure=1, doubts=("which columns are classes",))
@@ -118,10 +120,6 @@ def _is_numeric(values: pd.Series[str]) -> bool:
     return bool(pd.to_numeric(values, errors="coerce").notna().all())
 
 
-def _of_two(table: pd.DataFrame, columns: Sequence[str], meant: Mapping[str, bool]) -> list[str]:
-    return [column for column in columns if table[column].isin(list(meant)).all()]
-
-
 def around(columns: Sequence[str]) -> tuple[str, str]:
     """The common start and end of the columns' names, where a number is between them: class_0, class_1, …"""
     split = [re.fullmatch(r"(\D*)(\d+)(\D*)", column) for column in columns]
@@ -161,7 +159,8 @@ def _one_column(table: pd.DataFrame, naming: Sequence[str], column: str, sample:
     values, is_asked = table[column], column in sample.columns
     known = is_asked or bool(set(sample.values) - TRIVIAL & set(values))
     sure = 2.0 if known else 1.0
-    doubts = () if known or len(table.columns) == 2 else (f"whether the labels are in {column!r}",)
+    others = first_few(repr(other) for other in table if other not in (column, *naming, ""))
+    doubts = () if known or not others else (f"whether the labels are in {column!r} and not {others}",)
     if (separator := _separator(table, column, sample)) is not None:
         doubts = (*doubts, f"whether {column!r} has tags, or classes with {separator!r} in their names")
     elif (separator := _of_rows(table, naming, column)) is not None:

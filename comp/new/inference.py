@@ -28,6 +28,7 @@ from comp.declare.own_images import AskForAll, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable
 from comp.errors import DataError, first_few
 from comp.new.columns import SEPARATORS, around
+from comp.new.groups import groups_elsewhere
 from comp.new.labels import find_labels
 from comp.new.long_form import LongForm, made_wide
 from comp.new.look import Look
@@ -119,11 +120,12 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         recipes=recipes,
     )
     group = getattr(getattr(given, "train", given), "group", None)
+    ungrouped = [PATIENTS] if read == "dicom" else groups_elsewhere(look, labels.path, sample)
     findings = [
         Finding("labels", labels.seen),
         *([Finding("read", f"an image's channels are files: {', '.join(look.channels)}")] if look.channels else []),
         *([Finding("groups", f"images of one {group!r} are kept on one side of a split")] if group else []),
-        *([Finding("groups", PATIENTS, sure=False)] if read == "dicom" and not group else []),
+        *(Finding("groups", text, sure=False) for text in (() if group else ungrouped)),
         *(Finding("labels", doubt, sure=False) for doubt in labels.doubts),
         Finding("test", asked.seen, asked.sure),
         Finding("submission", f"{form_seen}{_instead_of(look, sample)}", sure),
@@ -195,7 +197,8 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequen
         return _probability_of(column, classes, sure=fraction or takes == "probabilities")
     if set(values) <= set(classes):
         return ClassName(), f"the class in {column!r}", True
-    if all(value.isdecimal() and int(value) < len(classes) for value in values):
+    in_words = not all(map(str.isdecimal, classes))
+    if in_words and all(value.isdecimal() and int(value) < len(classes) for value in values):
         text = f"the number of the class in {column!r}: {', '.join(f'{n} {c}' for n, c in enumerate(classes[:3]))}"
         return ClassNumber(classes), f"{text}{', …' if len(classes) > 3 else ''}", False
     text = f"the class in {column!r}, where the sample submission has {values.iloc[0]!r}, which is no class"

@@ -16,27 +16,18 @@ from comp.declare.labels.coco import Coco
 from comp.declare.labels.columns import CsvColumns, CsvLabels, CsvNumbers
 from comp.declare.labels.files import FileNames
 from comp.declare.labels.naming import Names
-from comp.declare.labels.placing import filled, whole_names
+from comp.declare.labels.placing import filled
 from comp.declare.labels.table import in_order
 from comp.errors import DataError, counted, first_few
-from comp.new.class_folders import FEWEST_GROUPS, counting, in_folders, names_classes
+from comp.new.class_folders import counting, in_folders, names_classes
 from comp.new.columns import FEW, Labels, labels_of
-from comp.new.look import WORD, ImageFolder, Look
+from comp.new.groups import GROUP_NAMES, body_of, group_of
+from comp.new.look import ImageFolder, Look
 from comp.new.matching import Asked, Fit, fit, in_json, suffix_of
 from comp.new.sample import SampleTable, is_sample
 from comp.new.several import Several, by_template, several
 from comp.new.tables import Found, LabelTable, joined, of_parts, validating, with_validation
 
-GROUP_NAMES = (
-    rf"{WORD}(?i:patient|subject|lesion|study|series|seq|individual|person|driver|slide|session|scene|location|site"
-    r"|video|(?<!age)(?<!age[_ -])group"
-    # Followed by any other word, it is a property of a group: batch_size, specimen_type.
-    r"|(?:experiment|specimen|donor|batch)(?:[_ -]?(?:id|uid|no|nr|num|number|name|code|key|index))?$)"
-)
-# Where groups are parts of larger groups, the larger ones are taken if there are this many: enough for five folds.
-ENOUGH_GROUPS = 10
-# Names of two images of one body: 10_left and 10_right.
-SIDES = r"(.+?)[_-](?:left|right|l|r)"
 # Properties of image files, which nobody wants predicted.
 MEASURED = r"(?i)(?:(?:image|img|file)[\W_]?)?(?:width|height|w|h|size|bytes|channels|aspect[\W_]?ratio)"
 TRIED = 200  # values of a column that tell whether it names images
@@ -62,12 +53,11 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
     of_folders = list(in_folders(look, asked, sample))
     if best is not None:
         # A CSV that says no more than the class folders is only one more file that may be wrong.
-        source = best.source
+        source, doubts = best.source, list(best.doubts)
         needless = isinstance(source, CsvLabels) and source.folder.endswith(f"{{{source.label}}}") and not source.group
         if isinstance(source, CsvNumbers) and not best.known and not sample.columns and of_folders:
             needless = all(re.fullmatch(MEASURED, column) for column in source.values)
-            doubt = f"whether to predict these numbers and not the folders: {of_folders[0].seen}"
-            best = replace(best, doubts=(*best.doubts, doubt))
+            doubts.append(f"whether to predict these numbers and not the folders: {of_folders[0].seen}")
         # Where the sample submission answers with folders' names, the folders are the classes.
         told = not best.known and any(found.known for found in of_folders)
         if not (needless and of_folders) and not told:
@@ -75,7 +65,10 @@ def find_labels(look: Look, asked: Asked, sample: SampleTable) -> Found:
             alike = [path for path in others if list(tables[path]) == list(tables[best.path])]
             if best.unnamed and set(alike) <= {best.path}:
                 left = counted(best.unnamed, "image has", "images have")
-                best = replace(best, doubts=(*best.doubts, f"{left} no row in {best.path}, and are not trained on"))
+                doubts.append(f"not trained on: {left} no row in {best.path}")
+            if getattr(source, "image", "") in look.image_names:
+                doubts.append(f"{best.path} seems to have no header: add one above its first row, which is not read")
+            best = replace(best, doubts=tuple(doubts))
             return of_parts(look, best, tables) or with_validation(
                 best, alike, lambda path: validating(look, source, tables[path], path)
             )
@@ -125,8 +118,8 @@ def _none_found(look: Look, tables: Mapping[str, pd.DataFrame], asked: Asked) ->
             f"{names.instead_of(values.iloc[0])}; put the images' names into the column, or name them in {function}."
         )
     return (
-        f"{lost}: no table names images like {left[0]}, it is in no class folder, and its name "
-        "has no class; put each class in a folder of its own, like train/cat and train/dog."
+        f"{lost}: no table names images like {left[0]}, it is in no class folder, and its name has no class; put "
+        f"each class in a folder of its own, like train/cat and train/dog, or read the labels in {function}."
     )
 
 
@@ -256,7 +249,8 @@ def _from_table(
     incomplete = bool(0 < lacking.sum() <= FEW * len(rows))
     answer = _answer(rows, image, labels, named, asked)
     unnamed = (round(len(named.images) / named.share) if there is None else there) - len(named.images)
-    group = _group(rows, {image, answer, *labels.columns}) or _body(called[~lacking])
+    classes = labels.columns if labels.target == "single" else ()
+    group = group_of(rows, {image, answer, *labels.columns}, classes) or body_of(called[~lacking])
     rest: dict[str, Any] = {
         "image": image,
         "folder": folder,
@@ -280,7 +274,9 @@ def _from_table(
         said = f"a column for each of {len(labels.columns)} classes, {how}"
     else:
         source = CsvLabels(path, label=column, separator=labels.separator, **rest)
-        said = f"{len(labels.classes)} {_how(rows[column], labels.separator)} in {column!r}"
+        together = labels.separator is not None and rows[column].str.contains(labels.separator, regex=False).any()
+        tags = f"tags with {labels.separator!r} between them" if together else "tags, a row for each,"
+        said = f"{len(labels.classes)} {'classes' if labels.separator is None else tags} in {column!r}"
     joined = f", joined with {table.join}," if table.join else ""
     seen, doubts = f"{path}{joined} names the images of {folder} in {image!r}, and has {said}", list(labels.doubts)
     if incomplete:
@@ -308,13 +304,6 @@ def _from_table(
     )
 
 
-def _how(values: pd.Series[str], separator: str | None) -> str:
-    if separator is None:
-        return "classes"
-    together = values.str.contains(separator, regex=False).any()
-    return f"tags with {separator!r} between them" if together else "tags, a row for each,"
-
-
 def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: Asked) -> str | None:
     """The column or template of each image's answer, where an answer combines several images, all with one label."""
     key = asked.key
@@ -328,30 +317,6 @@ def _answer(table: pd.DataFrame, image: str, labels: Labels, named: Fit, asked: 
     return key if constant and (labels.separator is None or table[image].is_unique) else None
 
 
-def _group(table: pd.DataFrame, taken: set[str | None]) -> str | None:
-    """The column that says which images belong together: the patient's rather than the series', if both are there."""
-    counts: dict[str, int] = {}
-    for column in table.columns:
-        values = table[column]
-        named = column not in taken and re.search(GROUP_NAMES, column)
-        if named and not (values == "").any() and FEWEST_GROUPS <= values.nunique() < len(values):
-            counts[column] = values.nunique()
-    first = next(iter(counts), None)
-    around = (
-        column
-        for column, count in counts.items()
-        if count >= ENOUGH_GROUPS and (table.groupby(first)[column].nunique() == 1).all()
-    )
-    return min(around, key=counts.__getitem__, default=first)
-
-
-def _body(called: pd.Series[str]) -> str | None:
-    """The pattern of left and right in the images' names, where most bodies have both."""
-    bodies = called.str.extract(whole_names(SIDES), expand=False) if len(called) else called
-    paired = bodies.dropna()
-    return SIDES if len(paired) == len(called) > 0 and paired.duplicated(keep=False).mean() > 0.5 else None
-
-
 def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
     for path, said in look.annotations.items():
         found = in_json(look, path, [said.files.get(image, image) for image in said.categories])
@@ -359,14 +324,18 @@ def _in_json(look: Look, asked: Asked, sample: SampleTable) -> Iterator[Found]:
             continue
         folder, images = found
         ids = {one for categories in said.categories.values() for one in categories}
-        by_id = bool(set(sample.values) & ids) and not set(sample.values) & set(said.names.values())
+        words = {word for value in set(sample.values) for word in value.split()}
+        answers = {*sample.values, *words}
+        # The sample submission's numbers may be of no labelled image.
+        numbers = bool(words) and all(map(str.isdecimal, words | ids))
+        by_id = (numbers or not answers.isdisjoint(ids)) and answers.isdisjoint(said.names.values())
         classes = in_order(ids if by_id else {said.names.get(one, one) for one in ids})
         tags = any(len(categories) > 1 for categories in said.categories.values())
         keys = dict.fromkeys(
             key for image in said.categories for key in said.images.get(image, ()) if re.search(GROUP_NAMES, key)
         )
-        rows = [[said.value(image, key) for key in keys] for image in said.categories]
-        group = _group(pd.DataFrame(rows, columns=list(keys), dtype=str), set())
+        rows = [[min(ids), *(said.value(image, key) for key in keys)] for image, ids in said.categories.items()]
+        group = group_of(pd.DataFrame(rows, columns=["", *keys], dtype=str), {""}, [] if tags else [""])
         target: Literal["single", "multi"] = "multi" if tags else "single"
         source = Coco(path, folder, target, classes="id" if by_id else "name", group=group)
         seen = f"{path} gives the images of {folder} {len(classes)} categories, by their {source.classes}"

@@ -11,7 +11,7 @@ import pandas as pd
 from comp.declare.labels.columns import CsvColumns, LongRows
 from comp.declare.labels.csv import parts_of_rows, widened
 from comp.declare.labels.table import LabelSource
-from comp.new.labels import GROUP_NAMES
+from comp.new.groups import GROUP_NAMES
 from comp.new.look import Look
 from comp.new.sample import SampleTable
 

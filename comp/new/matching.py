@@ -200,14 +200,18 @@ def in_json(look: Look, path: str, names: Sequence[str]) -> tuple[str, list[str]
     """The folder that a JSON's names are relative to, and their images; None where a name has no image."""
     there, beside, stem = set(look.images), str(PurePosixPath(path).parent), PurePosixPath(path).stem.lower()
     # Where several folders have images of these names, try the one first whose name is in the JSON's.
-    for place in sorted(dict.fromkeys((beside, ".", *look.largest_folders)), key=lambda place: not _alike(place, stem)):
+    alike = [place for place in look.largest_folders if _alike(place, stem)]
+    for place in dict.fromkeys((*alike, beside, ".", *look.largest_folders)):
         if all(str(PurePosixPath(place, name)) in there for name in names[:TRIED]):
             images = [str(PurePosixPath(place, name)) for name in names]
             if there.issuperset(images):
                 return place, images
-    known = Names(look.images, roots=(PurePosixPath(beside), PurePosixPath()))
-    found = [image for name in names if (image := known.find(name)) is not None]
-    return (_common_folder(found), found) if found and len(found) == len(names) else None
+    for place in (*alike, "."):
+        known = Names(look.images_below[place], roots=(PurePosixPath(beside), PurePosixPath()))
+        found = [image for name in names if (image := known.find(name)) is not None]
+        if found and len(found) == len(names):
+            return _common_folder(found), found
+    return None
 
 
 def _alike(place: str, stem: str) -> bool:

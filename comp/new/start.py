@@ -211,7 +211,7 @@ def _lay_out(look: Look, folder: Path) -> None:
         (table.to_parquet if path.endswith(".parquet") else as_csv)(folder / path, index=False)
     for path, said in look.annotations.items():
         content = {
-            "images": [{"id": one, "file_name": name} for one, name in said.files.items()],
+            "images": [{**said.images[one], "id": one, "file_name": name} for one, name in said.files.items()],
             "annotations": [{"image_id": one, "label": name} for one, ids in said.categories.items() for name in ids],
             "categories": [{"id": one, "name": name} for one, name in said.names.items()],
         }

@@ -118,10 +118,9 @@ def unread_columns(look: Look, labels: Found, sample: SampleTable) -> Iterator[s
         beside = [str(name) for name in table if name in told and name != image and str(name) not in read]
         telling = [name for name in beside if told[name].nunique() > 1 and not _are_names(told[name])]
         if telling:
-            stand, are, them = ("stands", "is", "it an input") if len(telling) == 1 else ("stand", "are", "them inputs")
             yield (
-                f"{first_few(telling)} {stand} in {labels.path} and in {path}, but {are} not read; "
-                f"`columns=Columns(...)` makes {them} beside the images: docs/bring-your-own.md"
+                f"{first_few(telling)}: in {labels.path} and in {path}, but not read; `columns=Columns(...)` makes "
+                "columns inputs beside the images: docs/bring-your-own.md"
             )
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from comp.declare.viewpoint import Viewpoint, side_on, top_down, upright
 
 TOP_DOWN = r"satellite|aerial|amazon|planet|histopath|microscop|cells?\b|protein|tissue|galax|retin|blindness|melanoma"
-UPRIGHT = r"\bdigits?\b|mnist|handwrit|\btext\b|\bocr\b|traffic.?sign|kuzushiji|grapheme"
+UPRIGHT = r"\b(?:digit|character)s?\b|mnist|handwrit|\btext\b|\bocr\b|traffic.?sign|kuzushiji|grapheme"
 UNLIKE_PHOTOS = TOP_DOWN + r"|x-?ray|catheter|chest|radiograph|pneumo|\bscans?\b|\bmri\b|spectrogram|" + UPRIGHT
 ELSE = "side_on() where they have"
 BY_WORDS = (

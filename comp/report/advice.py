@@ -67,10 +67,11 @@ def advise(
     """Advice on the images, the classes and the recipe.
 
     images: a row per readable image; ``part`` (train or test), ``width``, ``height``, ``mode``.
-    counts: the number of images per class (C,). pretrained_at: the backbone's pretraining size in pixels.
+    counts: the number of images per class (C,). classes: none where labels are numbers.
+    pretrained_at: the backbone's pretraining size in pixels.
     """
     train, test = (images[images["part"] == part] for part in ("train", "test"))
-    found = list(_of_classes(counts, classes, metric))
+    found = list(_of_classes(counts, classes, metric)) if classes else []
     if len(train):
         found = [*_of_sizes(train, recipe, pretrained_at, fit), *_unlike(train, test), *found]
     if len(train) < FEW_IMAGES:

@@ -32,7 +32,7 @@ RULES = {
     "too many epochs": rules.too_many_epochs,
 }
 # The only rules for a stage that was undone.
-UNDONE = {NOT_FINITE: rules.not_finite, "undone": rules.undone}
+UNDONE = {NOT_FINITE: rules.not_finite, UNFINISHED: rules.unfinished, "undone": rules.undone}
 # A validation loss that came down again is mentioned if it was this many times its previous minimum.
 SHAKEN = 1.5
 # Findings after which later stages aren't judged: they start from bad weights, whatever their settings.
@@ -158,30 +158,6 @@ def diagnose(
     the classes' shares for every image; the first training loss by default. baseline: score and validation loss of a
     linear model on the frozen features. lost: the undone stages, as in `Run.lost`.
     """
-    findings = []
-    for record in _records(epochs, steps, recipe, higher_is_better, guessing, baseline, lost):
-        own_rules = UNDONE if record.number in lost else RULES
-        said = ((kind, rule(record)) for kind, rule in own_rules.items())
-        found = next((Finding(kind, record.number, *why) for kind, why in said if why), None)
-        if found:
-            findings.append(found)
-            # After an undone stage, the next one starts from the weights before it, so it is judged too.
-            lost_here = found.kind == NOT_FINITE or record.number in lost
-            went_back = lost_here and record.later and len(record.later[0].epochs)
-            if found.kind in ENDING and not went_back:
-                break
-    return tuple(findings)
-
-
-def _records(
-    epochs: pd.DataFrame,
-    steps: pd.DataFrame,
-    recipe: Recipe,
-    higher_is_better: bool,
-    guessing: float | None,
-    baseline: Mapping[str, float] | None,
-    lost: Mapping[int, int],
-) -> list[Record]:
     # A solved head begins with its optimum; the loss of balanced classes begins higher than validation's of guessing.
     began = steps["loss"].head(int(recipe.stages[0].schedule != "lbfgs"))
     known = [*began, *([] if guessing is None else [guessing])]
@@ -207,7 +183,19 @@ def _records(
             int((steps["stage"] <= number).sum()),
         )
         records = [record, *records]
-    return records
+    findings = []
+    for record in records:
+        own_rules = UNDONE if record.number in lost else RULES
+        said = ((kind, rule(record)) for kind, rule in own_rules.items())
+        found = next((Finding(kind, record.number, *why) for kind, why in said if why), None)
+        if found:
+            findings.append(found)
+            # After an undone stage, the next one starts from the weights before it, so it is judged too.
+            lost_here = found.kind == NOT_FINITE or record.number in lost
+            went_back = lost_here and record.later and len(record.later[0].epochs)
+            if found.kind in ENDING and not went_back:
+                break
+    return tuple(findings)
 
 
 def healthy(epochs: pd.DataFrame, recipe: Recipe) -> str:

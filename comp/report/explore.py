@@ -60,11 +60,11 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
     assert check is not None
     readable = check.images[check.images["problem"] == ""]
     parts, names = _parts(tables, recipe, choices)
-    charts = []
+    charts, classes = [], tables.classes
     if tables.targets.dtype.kind == "f":
         numbers = zip(tables.classes, tables.targets.T, strict=True)
         charts = [(name, figures.histograms({"labelled": values}, name)) for name, values in numbers]
-        tables = _in_quantiles(tables)
+        tables, classes = _in_quantiles(tables), ()
     truth = one_hot(tables.targets, len(tables.classes))
     counts = truth.sum(axis=0)
     of_parts = np.stack([truth[parts == part].sum(axis=0) for part in range(len(names))], axis=1)
@@ -85,7 +85,7 @@ def explore(competition: Competition, choices: Choices, workspace: Workspace, co
         tags=tables.targets.ndim == 2,
         advice=[
             *advice_on_files(check),
-            *advise(readable, counts, tables.classes, competition.scoring, recipe, known.side, competition.augment.fit),
+            *advise(readable, counts, classes, competition.scoring, recipe, known.side, competition.augment.fit),
         ],
         parts=names,
         split_sizes=np.bincount(parts, minlength=len(names)).tolist(),

@@ -111,7 +111,7 @@ def rates(of_groups: pd.DataFrame) -> Markup:
         _line(axes, steps, of_groups[group], color=SERIES[index], label=group, linewidth=width)
     axes.set_ylim(0, None)
     axes.yaxis.set_major_formatter(PLAIN)
-    if of_groups.shape[1] > 1:
+    if of_groups.shape[1] > 1 and len(of_groups):
         axes.set_yscale("log")
         _logarithmic(axes.yaxis)
         axes.set_ylim(of_groups.max().min() / 30, of_groups.max().max() * 1.5)
@@ -132,7 +132,7 @@ def losses(steps: pd.DataFrame, epochs: pd.DataFrame) -> Markup:
     smoothed = steps["loss"].ewm(alpha=1 - SMOOTHING).mean()
     _line(axes, numbers, smoothed, color=SERIES[0], label="training, smoothed")
     if np.isfinite(valid).any():
-        ends = steps.groupby("epoch", sort=True).size().cumsum()
+        ends = steps.groupby("epoch", sort=True).size().cumsum().iloc[: len(valid)]
         _line(axes, ends, valid, color=SERIES[1], marker=_marker(ends), label="validation")
     finite = [loss for loss in (*steps["loss"], *valid) if np.isfinite(loss)]
     if finite:

@@ -219,7 +219,7 @@ def _charts(
 
 
 def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = None) -> str | None:
-    """The command that reproduces a run, with nothing left to defaults; None for a run trained by hand.
+    """The command that reproduces a run, with nothing left to defaults; None for stages by hand unlike the recipe's.
 
     config: its config.json. trained: its trained.json.
     """
@@ -232,7 +232,8 @@ def command_of(config: Mapping[str, Any], trained: Mapping[str, Any] | None = No
     ended = declared if trained is None else trained["stages"]
     # A finished stage has a number for a rate that was declared as "find".
     alike = all(one in (other, {**other, "learning_rate": "find"}) for one, other in zip(declared, ended, strict=False))
-    if not alike or not (len(declared) == len(ended) or (trained and _ended_early(config, trained))):
+    whole = alike and (len(declared) == len(ended) or (trained and _ended_early(config, trained)))
+    if config.get("by_hand") and not whole:
         return None
     like = config.get("like")
     options = Choices(

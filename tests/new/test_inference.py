@@ -120,6 +120,16 @@ def test_images_of_one_patient_are_a_group_where_there_are_enough_patients(colum
     assert any(finding.about == "groups" for finding in found.findings) == grouped
 
 
+@pytest.mark.parametrize(("classes", "grouped"), [("{third}", True), ("{sixth}", True), ("seal{pair}", False)])
+def test_groups_of_whole_classes_are_none_as_none_of_those_would_both_train_and_validate(classes, grouped):
+    found = declared(
+        numbers={"train": range(24)},
+        train=f"id,seal,location: {{n}},{classes},bay{{four}}",
+        sample_submission="id,seal: {n},a",
+    )
+    assert found.labels.group == ("location" if grouped else None)
+
+
 @pytest.mark.parametrize(
     ("column", "grouped"),
     [("experiment", True), ("BatchID", True), ("donor_no", True), ("batch_size", False), ("specimen_type", False)],

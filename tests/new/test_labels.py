@@ -1,18 +1,21 @@
 """The table and column that labels are taken from, and the images that they belong to."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from comp import CsvNumbers, TestImages
+from comp import CsvNumbers, GivenSplit, TestImages
 from comp.data.tables import read_tables
+from comp.declare.forms import ClassName
+from comp.declare.labels.coco import Coco
 from comp.declare.labels.files import Folders
 from comp.errors import DataError
 from comp.new.inference import infer
 from comp.new.look import look_at_folder
 from tests.declare.labels.conftest import touch
-from tests.new.looking import about, declared, doubts, inferred
-from tests.new.templates import ASKED, TRAINED
+from tests.new.looking import about, declared, doubts, inferred, table
+from tests.new.templates import ASKED, TRAINED, coco, kind, lay_out
 
 MANY = {"train": range(60)}
 
@@ -25,6 +28,16 @@ def test_many_numbers_are_predicted_where_nothing_else_can_be_and_a_person_is_as
     (doubt,) = doubts(found, "labels")
     assert "'boneage'" in doubt
     assert other in doubt
+
+
+def test_the_columns_that_labels_may_be_in_as_well_are_named():
+    (doubt,) = doubts(inferred(train="id,dx_type,dx,sex: {n},{half},{pet},{third}"), "labels")
+    assert doubt == "whether the labels are in 'dx_type' and not 'dx', 'sex'"
+
+
+def test_a_first_row_that_is_no_header_is_said_not_to_be_read():
+    found = inferred(train=table("0.png,cat", *(f"{n}.png,{'cat' if n % 2 else 'dog'}" for n in TRAINED[1:])))
+    assert [text for text in doubts(found, "labels") if "train.csv seems to have no header" in text]
 
 
 def test_numbers_of_images_that_lie_in_class_folders_are_no_labels():
@@ -80,3 +93,21 @@ def test_few_ids_without_an_image_are_predicted_without_one(tmp_path, name, suff
     assert list(tables.answers.test["id"]) == [str(number) for number in range(30, 61)]
     assert sum(not Path(path).exists() for path in tables.test["path"]) == 1
     assert any("'60'" in note for note in tables.notes)
+
+
+def test_images_that_a_json_names_by_ids_alone_lie_in_the_folder_of_its_name(tmp_path):
+    content = {
+        "images": [{"image_id": n, "url": ["https://a/x.jpg"]} for n in TRAINED],
+        "annotations": [{"image_id": n, "label_id": n % 3} for n in TRAINED],
+    }
+    jsons = dict.fromkeys(("train.json", "validation.json"), json.dumps(content))
+    lay_out(kind("{part}/{n}.jpg validation/{n}.jpg", sample="id,predicted: {n},2", **jsons), tmp_path)
+    parts = (Coco(f"{part}.json", part, classes="id") for part in ("train", "validation"))
+    assert infer(look_at_folder(tmp_path), "mine", "mine").competition.labels == GivenSplit(*parts)
+
+
+@pytest.mark.parametrize(("answer", "classes"), [("42", "id"), ("cat", "name"), ("", "name")])
+def test_categories_are_named_as_in_the_sample_submission_whichever_of_them_it_names(tmp_path, answer, classes):
+    lay_out(kind(sample=f"id,predicted: {{n}},{answer}", **{"train.json": coco()}), tmp_path)
+    competition = infer(look_at_folder(tmp_path), "mine", "mine").competition
+    assert (competition.labels, competition.submission) == (Coco("train.json", "train", classes=classes), ClassName())

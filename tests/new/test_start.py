@@ -18,6 +18,7 @@ from comp.new import at_kaggle, start
 from comp.runs import Workspace
 from comp.runs.choices import Choices
 from tests.kaggle.test_archives import by_deflate64
+from tests.new.templates import coco, kind, lay_out
 
 TINY = ("pretrained=False", "stages.size=32", "stages.cycle_length=1", "stages.views=1")
 
@@ -179,6 +180,12 @@ def test_folders_of_images_that_are_of_no_use_are_counted(new, lay_out):
     for image in sorted((data / "train_images").iterdir())[:5]:
         shutil.copy(image, data / "additional")
     assert "5 images are neither trained on nor predicted, in additional" in new("mine", "--data", data).out
+
+
+def test_the_groups_of_a_json_are_checked_though_its_images_are_not_here(new, served):
+    place = served().with_name("places")
+    lay_out(kind(**{"train.json": coco(location="l{pair}")}), place)
+    assert "images and sample submission fit together: 12 labelled images" in new("mine", "--kaggle", "places").out
 
 
 def test_what_is_wrong_with_images_that_are_rows_of_a_table_is_said_of_kaggle_s_files_as_well(new, apart):

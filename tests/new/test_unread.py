@@ -28,7 +28,7 @@ def test_columns_beside_both_the_labelled_images_and_those_to_predict_are_pointe
         sample_submission="id,target: {n},0.5",
     )
     (said,) = doubts(found, "columns")
-    assert said.startswith("age, sex stand in train.csv and in test.csv")
+    assert said.startswith("age, sex: in train.csv and in test.csv, but not read")
 
 
 def test_a_table_of_other_images_points_at_no_columns():
@@ -57,7 +57,7 @@ def test_a_column_that_groups_or_joins_is_read_and_one_called_like_an_argument_i
         numbers={"extra": ASKED},
     )
     (said,) = doubts(found, "columns")
-    assert said.startswith("group stands in train.csv and in extra.csv, but is not read")
+    assert said.startswith("group: in train.csv and in extra.csv, but not read")
 
 
 def test_files_that_hold_many_images_and_can_t_be_read_are_named():
@@ -69,6 +69,22 @@ def test_dicom_files_that_no_column_groups_may_be_of_one_patient():
     assert "PatientID" in doubts(inferred("train/{n}.dcm test/{n}.dcm", **BINARY), "groups")[0]
     grouped = {**BINARY, "train": "id,target,patient: {n},{half},p{pair}"}
     assert not doubts(inferred("train/{n}.dcm test/{n}.dcm", **grouped), "groups")
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"metadata": "image,age,lesion_id: {n},5{half},l{pair}"}, True),
+        ({"test": "id,lesion_id: {n},l{pair}"}, False),
+        ({"test": "image,lesion_id: {n},l{pair}", "sample_submission": "lesion_id,target: l{pair},0.5"}, False),
+        ({"metadata": "image,age: {n},5{half}"}, False),
+        ({"train": "id,target,patient: {n},{half},p{pair}", "metadata": "image,lesion_id: {n},l{pair}"}, False),
+    ],
+)
+def test_a_column_that_groups_images_in_another_table_is_pointed_at_where_none_groups_them(more, told):
+    found = doubts(inferred(**{**BINARY, **more}), "groups")
+    assert [text for text in found if "metadata.csv has 'lesion_id'" in text] == (found if told else [])
+    assert bool(found) == told
 
 
 def test_another_sample_submission_is_said_not_to_be_taken():
@@ -87,7 +103,7 @@ def test_a_sample_submission_that_its_name_says_was_replaced_is_not_taken(called
 def test_images_without_a_row_that_nobody_asks_for_are_left_out_and_counted():
     found = inferred(**BINARY, numbers={"train/": range(20)})
     assert found.competition.labels.shared
-    assert "8 images have no row in train.csv, and are not trained on" in doubts(found, "labels")
+    assert "not trained on: 8 images have no row in train.csv" in doubts(found, "labels")
 
 
 @pytest.mark.parametrize("other", ["valid", "train_extra"])

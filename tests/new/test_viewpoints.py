@@ -39,6 +39,8 @@ def test_few_images_noise_and_files_that_are_none_say_nothing(tmp_path):
         ("amazon chips", True, "dihedral", "side_on()"),
         ("handwritten letters", False, "none", "side_on()"),
         ("digit recognizer", True, "none", "side_on()"),
+        ("characters from street view", True, "none", "side_on()"),
+        ("whales by unique characteristics", True, "horizontal", "top_down()"),
         ("digital mammograms", True, "horizontal", "top_down()"),
     ],
 )

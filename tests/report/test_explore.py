@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from comp import CsvNumbers, Numbers
 from comp.console import Console
 from comp.data.data_check import checked_tables
 from comp.declare.metrics import METRICS, weighted_log_loss
@@ -47,6 +48,17 @@ def test_an_exploration_is_of_the_data_the_recipe_the_split_and_the_features_tha
     assert "t-SNE of the features" in Page(again).text
     changing = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC|<section id=.nearby.*?</section>", re.DOTALL)
     assert changing.sub("", again.read_text(encoding="utf-8")) == changing.sub("", first)
+
+
+def test_quantiles_of_numbers_are_no_classes_that_are_rare_or_many(made):
+    names = [f"t{number:02}" for number in range(36)]
+    rows = "\n".join(f"{name},{0 if number < 33 else number}" for number, name in enumerate(names))
+    (made.workspace.data("shades") / "counts.csv").write_text(f"id,count\n{rows}\n")
+    labels = CsvNumbers("counts.csv", image="id", values=["count"], folder="train", suffix=".png")
+    competition = replace(made.competition, labels=labels, submission=Numbers(), metric="rmse")
+    page = Page(explore(competition, Choices(), made.workspace, Console()))
+    assert "few images" in page.text
+    assert not re.search("(imbalance|rare classes):", page.text)
 
 
 def test_what_the_data_check_found_is_counted_listed_and_shown_side_by_side(made):

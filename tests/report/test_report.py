@@ -165,6 +165,14 @@ def test_a_command_leaves_nothing_to_defaults(changes, words):
         (0.01, [STAGE], False),
     ],
 )
-def test_only_stages_as_declared_are_a_command(declared, trained, same):
+def test_of_stages_by_hand_only_those_as_declared_are_a_command(declared, trained, same):
     recipe = {**CONFIG["recipe"], "stages": [{**STAGE, "learning_rate": declared}]}
-    assert (command_of({**CONFIG, "recipe": recipe}, {"stages": trained}) is not None) == same
+    by_hand = {**CONFIG, "recipe": recipe, "by_hand": True}
+    assert (command_of(by_hand, {"stages": trained}) is not None) == same
+
+
+def test_a_run_of_which_a_stage_was_undone_has_its_command():
+    recipe = {**CONFIG["recipe"], "stages": [STAGE, STAGE]}
+    config = {**CONFIG, "recipe": recipe, "by_hand": False}
+    undone = [{"number": 2, "stage": STAGE, "epoch": 1, "cycles_kept": 0}]
+    assert command_of(config, {"stages": [STAGE], "diverged": undone, "unexplained": 0.7}) == command_of(config)

@@ -222,3 +222,5 @@ def test_a_head_that_is_solved_and_no_better_than_guessing_is_not_to_train_longe
 def test_nothing_else_is_said_of_a_stage_that_was_undone():
     epochs, steps, recipe = recorded("rate_too_high_later")
     assert [one.kind for one in diagnose(epochs, steps, recipe, lost={2: 0})] == ["undone"]
+    of_first = epochs[epochs["stage"] == 1]
+    assert [one.kind for one in diagnose(of_first, steps, recipe, lost={2: 0})] == ["unfinished"], "its rows are gone"

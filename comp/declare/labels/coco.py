@@ -18,9 +18,9 @@ from comp.errors import DataError, counted
 if TYPE_CHECKING:
     import pandas as pd
 
-IMAGE = ("id", "image_id")
+IMAGE = ("id", "image_id", "imageId")
 FILE = ("file_name", "filename", "image", "name")
-CATEGORY = ("category_id", "category", "label")
+CATEGORY = ("category_id", "category", "label", "label_id", "labelId")
 CATEGORY_ID, CATEGORY_NAME = ("id", "category_id"), ("name", "scientificName")
 
 
@@ -135,7 +135,9 @@ def annotated(path: Path) -> Annotated:
         files = {image: _of(one, called) for image, one in images.items()}
         categories: dict[str, set[str]] = defaultdict(set)
         for one in parts.get("annotations", ()) if files else parts["annotations"]:
-            categories[_of(one, ("image_id", "id"))].add(_of(one, CATEGORY))
+            given = _value(one, CATEGORY)
+            for category in given if isinstance(given, list) else [given]:
+                categories[_of(one, ("image_id", "imageId", "id"))].add(str(category))
     except FileNotFoundError:
         raise DataError(f"{path} doesn't exist; check its name in competition.py.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -144,5 +146,9 @@ def annotated(path: Path) -> Annotated:
 
 
 def _of(one: Mapping[str, Any], keys: Sequence[str]) -> str:
+    return str(_value(one, keys))
+
+
+def _value(one: Mapping[str, Any], keys: Sequence[str]) -> Any:
     """The value of the first key that exists; raises KeyError where none does."""
-    return str(one[next((key for key in keys if key in one), keys[0])])
+    return one[next((key for key in keys if key in one), keys[0])]

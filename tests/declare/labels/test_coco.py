@@ -32,6 +32,10 @@ def written(folder, content, *files):
             "annotations": ANNOTATIONS,
             "categories": CATEGORIES,
         },
+        {
+            "images": [{"image_id": "a", "url": ["https://a/x.jpg"]}, {"image_id": "b", "url": ["https://a/y.jpg"]}],
+            "annotations": [{"image_id": "a", "label_id": "cat"}, {"image_id": "b", "label_id": "dog"}],
+        },
         [{"image_id": "a", "label": "cat"}, {"image_id": "b", "label": "dog"}],
     ],
 )
@@ -47,6 +51,15 @@ def test_an_image_of_several_categories_has_them_as_tags(tmp_path):
     assert list(Coco("train.json", "train", target="multi").read(folder)["label"]) == [("cat", "dog")]
     with pytest.raises(DataError, match="2 categories"):
         Coco("train.json", "train").read(folder)
+
+
+def test_a_list_of_an_image_s_categories_has_its_tags(tmp_path):
+    content = {
+        "images": [{"imageId": "a", "url": "https://a/x.jpg"}, {"imageId": "b", "url": "https://a/y.jpg"}],
+        "annotations": [{"imageId": "a", "labelId": ["66", "105"]}, {"imageId": "b", "labelId": []}],
+    }
+    folder = written(tmp_path, content, "train/a.jpg", "train/b.jpg")
+    assert by_id(Coco("train.json", "train", target="multi").read(folder)) == {"a": ("105", "66"), "b": ()}
 
 
 @pytest.mark.parametrize("content", [{}, [], {"annotations": [{}]}, {"annotations": [1]}, 3, {"annotations": "x"}])
