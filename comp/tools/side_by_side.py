@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -88,7 +89,7 @@ def _connected(on: str) -> Iterator[Any]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ImportError:
         raise OverrideError(
             "--on ray needs Ray, which isn't installed; install it: pip install 'ray[client]'."
