@@ -23,6 +23,8 @@ from comp.declare.forms import (
     TagNames,
     TopClasses,
 )
+from comp.declare.labels.columns import CsvNumbers
+from comp.declare.labels.given import Renamed
 from comp.declare.metrics import Target
 from comp.declare.own_images import AskForAll, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable
@@ -89,6 +91,13 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         asked = find_asked(look, sample)
         labels = find_labels(look, asked, sample)
     given = labels.source.labels if isinstance(labels.source, KnownLabels) else labels.source
+    names: dict[str, str] = {}
+    if isinstance(given, CsvNumbers) and labels.path:
+        names = _longer_names([*sample.columns], [*look.tables[labels.path].columns])
+        doubt = f"whether these are the numbers that {sample.path} asks for: {', '.join(names)}"
+        if names:
+            given, doubts = replace(given, values=list(names)), (*labels.doubts, doubt)
+            labels = replace(labels, source=given, classes=tuple(names.values()), doubts=doubts)
     read = read or reader_of(look, given)
     words = f"{kaggle.replace('-', ' ')} {look.title} {look.description}".lower()
     form, form_seen, sure = _form(labels, sample, look.metric, [str(name) for name in look.tables.get(labels.path, ())])
@@ -107,7 +116,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         name=name,
         kaggle=kaggle,
         extra_data=datasets,
-        labels=labels.source,
+        labels=Renamed(labels.source, names) if names else labels.source,
         test=asked.source,
         prepare=prepared,
         read=Channels(look.channels) if look.channels else read,
@@ -148,6 +157,18 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     return InferredDeclaration(competition, title, _task(look, competition, labels), tuple(findings))
 
 
+def _longer_names(asked: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """The asked numbers by a table's columns, where all of their names are longer by the same end: X4 by X4_mean.
+
+    Empty where the table has columns of the asked names, or not all of the longer ones.
+    """
+    if len(asked) < 2 or set(asked) <= set(columns):
+        return {}
+    ends = (column.removeprefix(asked[0]) for column in columns if column.startswith(asked[0]))
+    end = next((end for end in ends if all(f"{name}{end}" in columns for name in asked)), None)
+    return {} if end is None else {f"{name}{end}": name for name in asked}
+
+
 def _task(look: Look, competition: Competition, labels: Found) -> str:
     count = len(labels.classes)
     words = {"single": f"which of {count} classes", "multi": f"which of {count} tags"}
@@ -176,8 +197,8 @@ def _form(labels: Found, sample: SampleTable, kaggles_metric: str, there: Sequen
             near = [name for name in there if name.startswith(odd[0])] or get_close_matches(odd[0], there, 5)
             raise DataError(
                 f"{sample.path} asks for numbers in {odd[0]!r}, but the nearest are {', '.join((near or classes)[:5])} "
-                f"in {labels.path}; give the columns the same names, or return the numbers by their names from a "
-                "LabelFunction: docs/bring-your-own.md."
+                f"in {labels.path}; give the columns the same names, or the labels these names by Renamed: "
+                "docs/bring-your-own.md."
             )
         return Numbers(), f"a number in {first_few(map(repr, columns))}", True
     if len(columns) > 1:

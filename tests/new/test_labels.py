@@ -7,7 +7,7 @@ import pytest
 
 from comp import CsvNumbers, GivenSplit, TestImages
 from comp.data.tables import read_tables
-from comp.declare.forms import ClassName
+from comp.declare.forms import ClassName, Numbers
 from comp.declare.labels.coco import Coco
 from comp.declare.labels.files import Folders
 from comp.errors import DataError
@@ -56,10 +56,21 @@ def test_of_classes_that_two_columns_tell_the_one_in_words_is_taken():
     assert declared(birds="class id,file,bird,note: {third}.0,{n},{pet},x").labels.label == "bird"
 
 
+BY_MEAN = "id,X4_mean,X11_mean,X4_sd,X11_sd: {n},{n}.5,{n}.25,{n}.1,{n}.7"
+
+
+def test_numbers_whose_columns_have_longer_names_than_what_is_asked_are_renamed_and_a_person_is_asked():
+    found = inferred(numbers=MANY, train=BY_MEAN, sample_submission="id,X4,X11: {n},1.0,1.0")
+    labels = found.competition.labels
+    assert labels.names == {"X4_mean": "X4", "X11_mean": "X11"}
+    assert labels.labels.values == ("X4_mean", "X11_mean")
+    assert found.competition.submission == Numbers()
+    assert any("X4_mean, X11_mean" in doubt for doubt in doubts(found, "labels"))
+
+
 def test_columns_with_nearly_the_name_of_what_is_asked_are_named():
-    train = "id,X4_mean,X11_mean,X4_sd,X11_sd: {n},{n}.5,{n}.25,{n}.1,{n}.7"
-    with pytest.raises(DataError, match=r"'X11', .* X11_mean, X11_sd in train\.csv"):
-        inferred(numbers=MANY, train=train, sample_submission="id,X4,X11: {n},1.0,1.0")
+    with pytest.raises(DataError, match=r"'X4', .* X4_mean, X4_sd in train\.csv"):
+        inferred(numbers=MANY, train=BY_MEAN, sample_submission="id,X4,X5: {n},1.0,1.0")
 
 
 def test_a_table_of_several_rows_an_image_says_so():
