@@ -169,8 +169,7 @@ def _from_kaggle(
 
 def _held_against_the_files(competition: Competition, look: Look, here: Path) -> tuple[bool, list[Finding]]:
     """Whether labels, test images and sample submission fit together, as far as is known, and the findings."""
-    own = isinstance(competition.prepare, (HideShare, AskForAll)) and holds_files(here)
-    if competition.prepare and not own:
+    if competition.prepare and not isinstance(competition.prepare, (HideShare, AskForAll)):
         return True, [Finding("check", "the images are prepared from the tables first, and checked then")]
     if not look.whole or len(look.files) > MOST_CHECKED:
         return True, [Finding("check", "not checked against the data yet; training does that first", sure=False)]

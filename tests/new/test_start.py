@@ -188,6 +188,19 @@ def test_the_groups_of_a_json_are_checked_though_its_images_are_not_here(new, se
     assert "images and sample submission fit together: 12 labelled images" in new("mine", "--kaggle", "places").out
 
 
+@pytest.mark.parametrize(
+    ("files", "fits"),
+    [
+        ("{part}/{n}.jpg", "12 labelled images of 3 classes, 4 to predict"),
+        ("train/{n}.jpg", "9 labelled images of 3 classes, 3 to predict"),
+    ],
+)
+def test_a_sample_submission_that_will_be_written_is_checked_though_the_images_are_not_here(new, served, files, fits):
+    place = served().with_name("unasked")
+    lay_out(kind(files, sample=None, train="id,label: {n},{pet}"), place)
+    assert fits in new("mine", "--kaggle", "unasked").out
+
+
 def test_what_is_wrong_with_images_that_are_rows_of_a_table_is_said_of_kaggle_s_files_as_well(new, apart):
     train, sample = apart / "train.csv", apart / "sample_submission_v2.csv"
     train.write_text(f"x,y,Image\n1,2,{' 7' * 16}\n3,4,{' 8' * 16}\n")
