@@ -32,10 +32,10 @@ def write_record(folder: Path, sources: Sequence[str], files: Listed, **facts: A
     write_text(folder / RECORD, json.dumps({"sources": list(sources), "files": files, **facts}))
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """The record that `write_record` wrote; empty where there is none."""
+def read_record(folder: Path, name: str = RECORD) -> dict[str, Any]:
+    """The record that `write_record` wrote, or another JSON object in a file; empty where there is none."""
     try:
-        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+        return dict(json.loads((folder / name).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return {}
 

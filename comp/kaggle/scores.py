@@ -103,11 +103,10 @@ def show(runs: Sequence[ScoredRun], metric: str, console: Console) -> None:
 def _news(kaggle: Kaggle, competition: Competition, runs: Sequence[Run], place: Path) -> Board:
     """Update the runs' records of their submissions, and download the leaderboard."""
     submissions = kaggle.submissions(competition.kaggle)
-    for run in runs:
-        tag = tag_of(run.submission) if run.submission.is_file() else None
-        of_this_run = [row for row in submissions if tag and row.message.endswith(tag)]
-        if of_this_run:
-            record(run, kaggle, of_this_run[0].ref, of_this_run[0])
+    for run in (run for run in runs if run.predicted):
+        tag = tag_of(run.submission)
+        if row := next((row for row in submissions if row.message.endswith(tag)), None):
+            record(run, kaggle, row.ref, row)
     private = any(row.private_score is not None for row in submissions)
     own = submissions[0].team if submissions else None
     board = Board(kaggle.leaderboard(competition.kaggle, private=private), own, private)

@@ -45,6 +45,7 @@ from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
+PLAIN = r"cover|normal|healthy|negative|background|original|clean|benign|\bno(ne)?\b"
 # Files that may hold many images each; they can't be read.
 CONTAINERS = (".hdf5", ".h5", ".tfrec", ".tfrecord", ".bson", ".lmdb", ".mdb", ".npz", ".pkl", ".pickle")
 PATIENTS = "whether several images are of one patient, as their PatientID says: give it as a `group` in a LabelFunction"
@@ -91,8 +92,12 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         asked = find_asked(look, sample)
         labels = find_labels(look, asked, sample)
     given = labels.source.labels if isinstance(labels.source, KnownLabels) else labels.source
-    names: dict[str, str] = {}
-    if isinstance(given, CsvNumbers) and labels.path:
+    names = _joined_names(labels, sample)
+    if names:
+        (plain,) = set(labels.classes) - names.keys()
+        doubt = f"whether the probability is that of any class but {plain!r}"
+        labels = replace(labels, classes=(plain, *set(names.values())), doubts=(*labels.doubts, doubt))
+    elif isinstance(given, CsvNumbers) and labels.path:
         names = _longer_names([*sample.columns], [*look.tables[labels.path].columns])
         doubt = f"whether these are the numbers that {sample.path} asks for: {', '.join(names)}"
         if names:
@@ -155,6 +160,15 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         findings.append(Finding("files", "only some of the files were looked at", sure=False))
     title = look.title or kaggle.replace("-", " ").title()
     return InferredDeclaration(competition, title, _task(look, competition, labels), tuple(findings))
+
+
+def _joined_names(labels: Found, sample: SampleTable) -> dict[str, str]:
+    """One name for all classes but the plain one, where the sample submission has one probability; else empty."""
+    fraction = len(sample.columns) == 1 and any(re.fullmatch(r"0?\.\d*[1-9]\d*", value) for value in sample.values)
+    if not fraction or labels.source.target != "single" or len(labels.classes) < 3:
+        return {}
+    plain = next((name for name in labels.classes if re.search(PLAIN, name.lower())), labels.classes[0])
+    return {name: f"not {plain}" for name in labels.classes if name != plain}
 
 
 def _longer_names(asked: Sequence[str], columns: Sequence[str]) -> dict[str, str]:

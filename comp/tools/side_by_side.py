@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -86,14 +85,7 @@ def _here(jobs: Iterable[Job], console: Console) -> Iterator[Run]:
 @contextmanager
 def _connected(on: str) -> Iterator[Any]:
     """Ray, connected for the block; an earlier connection is used and stays."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    try:
-        ray: Any = import_module("ray")
-    except ImportError:
-        raise OverrideError(
-            "--on ray needs Ray, which isn't installed; install it: pip install 'ray[client]'."
-        ) from None
+    ray = _ray()
     own = not (on == "ray" and ray.is_initialized())
     if own:
         address = on if on.startswith("ray://") else os.environ.get("RAY_ADDRESS")
@@ -113,6 +105,18 @@ def _connected(on: str) -> Iterator[Any]:
     finally:
         if own:
             ray.shutdown()
+
+
+def _ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    try:
+        import ray
+    except ImportError:
+        raise OverrideError(
+            "--on ray needs Ray, which isn't installed; install it: pip install 'ray[client]'."
+        ) from None
+    return ray
 
 
 def _alive(nodes: Sequence[dict[str, Any]]) -> list[dict[str, float]]:

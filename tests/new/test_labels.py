@@ -7,7 +7,7 @@ import pytest
 
 from comp import CsvNumbers, GivenSplit, TestImages
 from comp.data.tables import read_tables
-from comp.declare.forms import ClassName, Numbers
+from comp.declare.forms import ClassName, Numbers, ProbabilityOf
 from comp.declare.labels.coco import Coco
 from comp.declare.labels.files import Folders
 from comp.errors import DataError
@@ -54,6 +54,15 @@ def test_other_numbers_of_images_in_several_folders_are_predicted_and_a_person_i
 
 def test_of_classes_that_two_columns_tell_the_one_in_words_is_taken():
     assert declared(birds="class id,file,bird,note: {third}.0,{n},{pet},x").labels.label == "bird"
+
+
+def test_where_one_probability_is_asked_of_several_classes_all_but_the_plain_one_are_joined_and_a_person_is_asked():
+    files = " ".join(f"{kind}/{n}.jpg" for n in range(4) for kind in ("cover", "uerd", "juni")) + " test/{n}.jpg"
+    found = inferred(files, sample_submission="Id,Label: {n}.jpg,0.{n}")
+    joined = "not cover"
+    assert found.competition.labels.names == {"uerd": joined, "juni": joined}
+    assert found.competition.submission == ProbabilityOf(joined)
+    assert any("'cover'" in doubt for doubt in doubts(found, "labels"))
 
 
 BY_MEAN = "id,X4_mean,X11_mean,X4_sd,X11_sd: {n},{n}.5,{n}.25,{n}.1,{n}.7"

@@ -25,6 +25,7 @@ from comp.kaggle.client import Kaggle, connect
 from comp.kaggle.downloads import forget
 from comp.kaggle.failures import PassingError
 from comp.kaggle.notebooks import Notebook, create_dataset, download_output, execution, output, push
+from comp.kaggle.record import read_record
 from comp.runs import Run, Workspace, list_runs, take_in
 from comp.runs.choices import Choices
 from comp.runs.resolve import resolve
@@ -69,7 +70,7 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
     with held(record.with_suffix(".lock")) as alone:
         if not alone:
             raise RunError(f"Another process follows this training of {competition.name} at Kaggle; let it end.")
-        known = _read(record)
+        known = read_record(record.parent, record.name)
         run = Run(workspace.runs / known.get("run", "none"))
         if run.has("config"):
             console.say(f"{run.name} was downloaded from Kaggle before")
@@ -95,14 +96,6 @@ def trained_at_kaggle(declaration: Path, choices: Choices, workspace: Workspace,
             write_text(record, json.dumps({"name": name, "run": run.name}) + "\n")
         yield run
         record.unlink()
-
-
-def _read(record: Path) -> dict[str, str]:
-    """The names of the notebook and of the run downloaded from it, as far as they are recorded."""
-    try:
-        return dict(json.loads(record.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
 
 
 def arguments_of(competition: Competition, choices: Choices, backbone: str) -> list[str]:

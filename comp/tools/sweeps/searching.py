@@ -39,7 +39,7 @@ from comp.tools.side_by_side import Job, each, refuse_other_places
 from comp.tools.sweeps.space import Dimension, read_space
 from comp.training.config import fingerprint
 from comp.training.launching import from_main, is_main
-from comp.training.prepared import Prepared, prepare
+from comp.training.prepared import prepare
 from comp.training.resuming import under_way
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -204,13 +204,19 @@ class Search:
         return trial, replace(self.choices, settings=(*self.choices.settings, *settings))
 
     def train(self, trial: optuna.Trial, drawn: Choices, console: Console) -> Run:
-        """Train a trial, or the rest of it, until it ends, is pruned or diverges."""
+        """Train a trial, or the rest of it, until it ends, is pruned or diverges; raises RunError for changed data."""
         known = self.study.get_trials(deepcopy=False)[trial.number]
         if known.state in ENDED:  # its worker was lost after the trial's end
             return Run(self.workspace.runs / known.user_attrs["run"])
         from_main(drawn)
         prepared = prepare(Experiment.of(self.competition, drawn, self.workspace), console)
-        self._refuse_other_data(prepared)
+        now = fingerprint(prepared.tables)
+        if self.study.user_attrs.get("data", now) != now:
+            raise RunError(
+                f"The data of {self.competition.name} have changed since this sweep began, so its trials can't be "
+                "compared; begin another with --seed."
+            )
+        self.study.set_user_attr("data", now)
 
         def look() -> None:
             if from_main(self._report(trial, run) and trial.should_prune()):
@@ -241,16 +247,6 @@ class Search:
             else:
                 self.study.tell(trial, score)
         return run
-
-    def _refuse_other_data(self, prepared: Prepared) -> None:
-        """Raise RunError unless the data are those of the earlier trials."""
-        now = fingerprint(prepared.tables)
-        if self.study.user_attrs.get("data", now) != now:
-            raise RunError(
-                f"The data of {self.competition.name} have changed since this sweep began, so its trials can't be "
-                "compared; begin another with --seed."
-            )
-        self.study.set_user_attr("data", now)
 
     def _report(self, trial: optuna.Trial, run: Run) -> bool:
         """Report the run's new epochs to the study; whether there are any."""
