@@ -143,9 +143,9 @@ class Run:
 
     @property
     def leaderboard_score(self) -> float | None:
-        """Kaggle's public score of the run's submission; None without one, or if the submitted file was edited."""
-        submitted = self.known("submitted")
-        return None if submitted.get("edited") else submitted.get("score")
+        """Kaggle's public score of the run's submission as it was written; None where another file was submitted."""
+        submitted, written = self.known("submitted"), self.known("scores").get("submission")
+        return submitted.get("score") if written in (None, submitted.get("file")) else None
 
     @property
     def report(self) -> Path:

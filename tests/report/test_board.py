@@ -47,7 +47,8 @@ def test_a_run_is_shown_as_far_as_it_is(workspace):
     assert "<small>log_loss</small>" in render("board", **board_facts(workspace, FOLDERS))
     run.write_record("submitted", {"score": 0.7})
     assert shown(workspace, "state", "leaderboard") == ("submitted", 0.7)
-    run.write_record("submitted", {"score": 0.7, "edited": True})
+    run.write_record("scores", {"metric": "accuracy", "tuned": 0.75, "submission": "#new"})
+    run.write_record("submitted", {"score": 0.7, "file": "#old"})
     assert shown(workspace, "state", "leaderboard") == ("submitted", None)
 
 

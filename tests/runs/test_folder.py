@@ -62,3 +62,14 @@ def test_how_far_a_run_got(started):
     run.write_record("no-report", {"error": "no room"})
     assert run.predicted
     assert run.reported
+
+
+def test_a_leaderboard_score_is_that_of_the_submission_that_was_written_last(started):
+    run = started("planet", "quick")
+    assert run.leaderboard_score is None
+    run.write_record("submitted", {"score": 0.7, "file": "#one"})
+    scores = {}
+    for written in ("#one", "#two"):
+        run.write_record("scores", {"submission": written})
+        scores[written] = run.leaderboard_score
+    assert scores == {"#one": 0.7, "#two": None}
