@@ -13,7 +13,7 @@ from comp.training.backbone import Classifier, alike
 from comp.training.halves import Cut
 
 # For fewer pixels than these, compiling takes longer than it saves.
-WORTH = 1000 * 224 * 224
+WORTH = 500 * 224 * 224
 # In single precision, also on CPUs that are faster with fewer bits.
 SETTINGS = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
 
