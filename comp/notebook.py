@@ -48,7 +48,7 @@ from comp.runs.choices import Choices
 from comp.runs.pretraining import in_pixels
 from comp.runs.resolve import Experiment, recipe_of
 from comp.submission.predictions import read_predictions
-from comp.training.backbone import set_size
+from comp.training.backbone import Classifier, set_size
 from comp.training.curves import range_test_as_png, range_test_in_characters
 from comp.training.finder import RangeTest, unchanged
 from comp.training.predicting import predict_after
@@ -164,6 +164,11 @@ class Session:
         """The stages that trained the current weights, with the learning rates used."""
         return tuple(self._training.fitted) if self._training else ()
 
+    @property
+    def model(self) -> Classifier:
+        """The network with its current weights: ``model.backbone`` is timm's."""
+        return self.prepared.learner.model
+
     def freeze(self) -> None:
         """Train only the head from now on."""
         self._trains = "head"
@@ -206,6 +211,8 @@ class Session:
         stage = self._stage(stage, changes)
         with self._as_before_unless_it_ends():
             self.training.fit(self.prepared.possible(stage))
+        if worse := self.training.made_worse(self.training.latest):
+            self.console.say(f"{worse}; a command would restore the weights from before the stage")
         self._trains, self._predicted = stage.train, False
 
     def save(self, name: str) -> Path:
@@ -315,8 +322,7 @@ class Session:
         pictures = [in_rgb(read_image(path, SIDE, reading)) for path in table["path"]]
         named = [name for name in ("label", "predicted", "probability", "loss") if name in table]
         table = table[named].map(lambda value: f"{value:.2f}" if isinstance(value, float) else str(value))
-        titles = [" / ".join(row) for row in table.itertuples(index=False)]
-        return grid(pictures, titles)
+        return grid(pictures, [" / ".join(row) for row in table.itertuples(index=False)])
 
     def plot_confusion(self) -> Plot:
         """Plot the confusion matrix; of many classes, only those confused most. Raises RunError as above."""

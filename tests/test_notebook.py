@@ -128,6 +128,17 @@ def test_a_curve_is_a_picture_or_characters_and_fit_takes_its_rate_for_as_many_g
     assert "as found before" in capsys.readouterr().out
 
 
+def test_a_stage_that_makes_validation_far_worse_is_kept_and_said(open_session, capsys):
+    session = open_session(settings=["optimizer=sgd"])
+    session.fit(size=16, cached=True, cycle_length=30, learning_rate=0.1)
+    assert "would restore" not in capsys.readouterr().out
+    session.unfreeze()
+    session.fit(cycle_length=2, learning_rate=30.0)
+    assert "would restore" in capsys.readouterr().out
+    assert len(session.fitted) == 2
+    assert session.model is session.prepared.learner.model
+
+
 def test_lr_find_leaves_the_model_as_it_is_at_any_size(open_session):
     session = open_session(backbone="test_vit")
     session.fit(size=32, train="all", learning_rate=1e-3)

@@ -209,6 +209,7 @@ def test_a_head_on_cached_features_predicts_from_the_cache_but_not_an_image_that
     printed = capsys.readouterr().out
     # The stage cached one view and prediction takes two, in which only the validation rows' features were computed.
     assert "features of 7 images at 16 px: found in the cache" in printed
+    assert "changed since" not in printed
     assert "features of 12 images at 16 px: found in the cache" in printed
     assert sorted((workspace.cache / "features").iterdir()) == cached
     assert run.submission.read_bytes() == before
@@ -216,7 +217,9 @@ def test_a_head_on_cached_features_predicts_from_the_cache_but_not_an_image_that
     other = workspace.data("shades") / "test" / ("q01.png" if colour["q00"] != colour["q01"] else "q03.png")
     shutil.copy(other, workspace.data("shades") / "test" / "q00.png")
     runner.predict(shades.competition, run, workspace, Console())
-    assert "features of 12 images at 16 px: found in the cache" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "features of 12 images at 16 px: found in the cache" not in printed
+    assert "images or labels changed since" in printed
     after = predictions(run, "test")
     assert after.loc["q00"].tolist() == pytest.approx(after.loc[other.stem].tolist(), abs=1e-5)
 

@@ -42,7 +42,7 @@ Groups = npt.NDArray[np.int64]
 LARGEST_SHARE = 0.05
 LARGEST_GROUP = 10
 # The least share of readable training images: below it, more is wrong than a few files.
-FEWEST_READABLE = 0.5
+FEWEST_READABLE = 2 / 3
 
 
 def checked_tables(

@@ -22,6 +22,8 @@ ENOUGH_GROUPS = 10
 # Names of two images of one body: 10_left and 10_right.
 SIDES = r"(.+?)[_-](?:left|right|l|r)"
 FEWEST_GROUPS = 4
+# More images of one name are hardly those of one patient, place or object.
+IMAGES_OF_ONE = 50
 
 
 def group_of(table: pd.DataFrame, taken: Collection[str | None], classes: Sequence[str]) -> str | None:
@@ -53,6 +55,21 @@ def body_of(called: pd.Series[str]) -> str | None:
     bodies = called.str.extract(whole_names(SIDES), expand=False) if len(called) else called
     paired = bodies.dropna()
     return SIDES if len(paired) == len(called) > 0 and paired.duplicated(keep=False).mean() > 0.5 else None
+
+
+def perhaps_groups(table: pd.DataFrame, taken: Collection[str], label: str) -> Iterator[str]:
+    """Lines on columns of names that some images share, as of a patient or a place, whatever the columns are called.
+
+    taken: the columns that the declaration reads. label: the column of the classes; columns that only repeat it, and
+    names of more than IMAGES_OF_ONE images, like a kind or a region, are left out.
+    """
+    for column in table.columns.difference([*taken, ""], sort=False):
+        values = table[column]
+        shared = len(values) / max(values.nunique(), 1)
+        repeats = label in table and (table.groupby(label)[column].nunique() == 1).all()
+        named = pd.to_numeric(values, errors="coerce").isna().all() or re.search(r"(?i)(?:id|no|nr|num|code)$", column)
+        if named and not repeats and 2 <= shared <= IMAGES_OF_ONE and values.nunique() >= ENOUGH_GROUPS:
+            yield f"{column!r} has {values.nunique()} names for {len(values)} images; as `group` it keeps them together"
 
 
 def groups_elsewhere(look: Look, told: str, sample: SampleTable) -> Iterator[str]:

@@ -30,7 +30,7 @@ from comp.declare.own_images import AskForAll, HideShare, KnownLabels
 from comp.declare.reading import Channels, PixelTable
 from comp.errors import DataError, first_few
 from comp.new.columns import SEPARATORS, around
-from comp.new.groups import groups_elsewhere
+from comp.new.groups import groups_elsewhere, perhaps_groups
 from comp.new.labels import find_labels
 from comp.new.long_form import LongForm, made_wide
 from comp.new.look import Look
@@ -40,7 +40,7 @@ from comp.new.own_images import own_images
 from comp.new.pixels import pixel_tables, reader_of
 from comp.new.recipes import recipes_for
 from comp.new.sample import SampleTable, find_sample, is_sample
-from comp.new.tables import Found, unread_columns
+from comp.new.tables import Found, named_in, unread_columns
 from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
@@ -134,7 +134,9 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
         recipes=recipes,
     )
     group = getattr(getattr(given, "train", given), "group", None)
-    ungrouped = [PATIENTS] if read == "dicom" else groups_elsewhere(look, labels.path, sample)
+    told = look.tables.get(labels.path, pd.DataFrame())
+    seen = perhaps_groups(told, {*named_in(vars(given).values()), *labels.classes}, labels.column)
+    ungrouped = [PATIENTS] if read == "dicom" else [*seen, *groups_elsewhere(look, labels.path, sample)]
     findings = [
         Finding("labels", labels.seen),
         *([Finding("read", f"an image's channels are files: {', '.join(look.channels)}")] if look.channels else []),

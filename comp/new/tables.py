@@ -106,7 +106,7 @@ def unread_columns(look: Look, labels: Found, sample: SampleTable) -> Iterator[s
     """Lines on unread columns that both the labelled and the test images have."""
     source = getattr(labels.source, "train", labels.source)
     told, answered = look.tables.get(labels.path, pd.DataFrame()), list(sample.table)
-    image, read = getattr(source, "image", ""), {*_named_in(vars(source).values()), *labels.classes}
+    image, read = getattr(source, "image", ""), {*named_in(vars(source).values()), *labels.classes}
     if join := getattr(source, "join", ""):
         read.update(told.columns.intersection(look.tables[join].columns))
     for path, table in look.tables.items():
@@ -124,13 +124,13 @@ def unread_columns(look: Look, labels: Found, sample: SampleTable) -> Iterator[s
             )
 
 
-def _named_in(values: Iterable[object]) -> Iterator[str]:
+def named_in(values: Iterable[object]) -> Iterator[str]:
     """The names of columns in a declaration, also those inside patterns."""
     for value in values:
         if isinstance(value, str):
             yield from (value, *re.findall(r"\{([^{}]+)\}", value))
         elif isinstance(value, Sequence):
-            yield from _named_in(value)
+            yield from named_in(value)
 
 
 def _are_names(values: pd.Series[str]) -> bool:

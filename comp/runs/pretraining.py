@@ -127,8 +127,6 @@ def unknown(backbone: str) -> BackboneError:
 
     near = ", ".join(difflib.get_close_matches(backbone.partition(".")[0], timm.list_models(), n=3, cutoff=0.5))
     remedy = f"similar names are {near}" if near else "timm.list_models() lists them"
-    if Path(backbone).is_dir():
-        remedy = f"for the folder write local-dir:{backbone}"
     return BackboneError(f"timm knows no backbone {backbone!r}; {remedy}.")
 
 

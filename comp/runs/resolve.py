@@ -122,6 +122,8 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
         raise OverrideError(f"{competition.name} {wrong}.")
     if choices.backbone is not None:
         recipe = replace(recipe, backbone=choices.backbone)
+    if (Path(recipe.backbone).expanduser() / "config.json").is_file():
+        recipe = replace(recipe, backbone=f"local-dir:{recipe.backbone}")
     if recipe.backbone.startswith("local-dir:"):
         folder = Path(recipe.backbone.removeprefix("local-dir:")).expanduser().resolve()
         recipe = replace(recipe, backbone=f"local-dir:{folder}")

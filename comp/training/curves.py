@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -44,7 +45,7 @@ def draw_schedule(competition: Competition, choices: Choices, workspace: Workspa
 def find_rate(
     competition: Competition, choices: Choices, workspace: Workspace, console: Console, number: int | None
 ) -> Path:
-    """Run an LR range test of a stage, starting from pretrained weights.
+    """Run an LR range test of a stage, starting from pretrained weights and heads that earlier stages solve.
 
     number: the stage's, from 1; None: the first that L-BFGS doesn't solve. Raises OverrideError where there is none.
     """
@@ -62,6 +63,11 @@ def find_rate(
             f"{' or '.join(map(str, tested))}."
         )
     prepared = prepare(experiment, console)
+    for solved, earlier in enumerate(stages[: number - 1], start=1):
+        if earlier.schedule == "lbfgs":  # in seconds; the range test then starts from the head that the training has
+            deque(prepared.learner.fit(earlier, 1.0, *prepared.inputs(earlier, solved), prepared.seed_of(solved)), 0)
+        else:
+            console.say(f"stage {solved} isn't trained before this test, as it is before stage {number} in a training")
     stage = prepared.possible(stages[number - 1])
     epochs, _ = prepared.inputs(stage, number)
     picture = workspace.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"

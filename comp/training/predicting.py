@@ -35,6 +35,7 @@ from comp.submission.scoring import describe, tune_on_logits
 from comp.submission.submission import build_submission, keep_submission
 from comp.submission.uncertainty import doubt
 from comp.training.backbone import build_classifier, expectations, set_size
+from comp.training.config import fingerprint
 from comp.training.images import Images
 from comp.training.inputs import to_predict
 from comp.training.learner import Learner
@@ -100,6 +101,8 @@ def predict(
     competition, config = trained.competition, trained.config
     run.must_have_classes(tables.classes)
     console.log = run.log
+    if just_trained is None and fingerprint(tables) != config["data"]["fingerprint"]:
+        console.say(f"images or labels changed since {run.name} was trained; it is scored on the data as they are now")
     validates = answers_of(tables.train).isin(run.validating()).to_numpy()
     rows = validates.nonzero()[0]
     labelled = (tables.train["path"].array, trained.columns_of(tables.train), rows)

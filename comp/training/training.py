@@ -129,12 +129,12 @@ class Training:
                 raise
             why = f"the loss diverged in epoch {error.epoch}"
             # Weights from the end of a cycle that are far worse than those from before the stage are not restored.
-            kept = self.before if from_main(self._made_worse(self.last_finite.reached)) else self.last_finite
+            kept = self.before if from_main(self.made_worse(self.last_finite.reached)) else self.last_finite
             assert kept is not None
             self._restore(replace(stage, learning_rate=error.learning_rate), error.epoch, kept, why)
         else:
             # Rank 0 decides for all processes.
-            if (why := from_main(self._made_worse(self.latest))) and self.before is not None:
+            if (why := from_main(self.made_worse(self.latest))) and self.before is not None:
                 self._restore(self.fitted.pop(), stage.epochs, self.before, why)
         if self.remaining:
             self.save()
@@ -336,15 +336,15 @@ class Training:
             self.snapshots.insert(0, self.run.checkpoint(f"stage-{number}-cycle-{epoch.cycle + 1}"))
             save_weights(model, self.snapshots[0])
 
-    def _made_worse(self, reached: Reached) -> str:
-        """The same of the stage that ended with this loss and score; empty for a training by hand."""
-        if self.by_hand or self.before is None:
+    def made_worse(self, reached: Reached) -> str:
+        """The same of the stage that ended with this loss and score."""
+        if self.before is None:
             return ""
         return made_worse(self.prepared.experiment.competition.scoring, self.before.reached, reached)
 
     def _restore(self, trained: Stage, epoch: int, finite: Finite, why: str) -> None:
         """Restore earlier weights; record and say why, and in which epoch of the stage."""
-        number, rate = self.number, float(trained.learning_rate)
+        number = self.number
         if finite.cycles:
             self.fitted.append(replace(trained, cycles=finite.cycles))
         # The last kept cycle's weights are the run's own now, no longer a snapshot.
@@ -364,9 +364,7 @@ class Training:
         # A later stage with the same `rate_key` would diverge at this learning rate, too.
         self.found.pop(trained.rate_key, None)
         whose = f"from the end of cycle {finite.cycles}" if finite.cycles else "from before the stage"
-        solved = trained.schedule == "lbfgs"  # without a learning rate
-        change = "" if solved else f"; try --set stages.{number}.learning_rate={rate / 10:.2g}"
-        self.console.say(f"stage {number}: {why}, so the weights {whose} are restored{change}")
+        self.console.say(f"stage {number}: {why}, so the weights {whose} are restored")
 
     @property
     def _recipe(self) -> Recipe:

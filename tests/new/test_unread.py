@@ -65,6 +65,24 @@ def test_files_that_hold_many_images_and_can_t_be_read_are_named():
     assert "more.hdf5 can't be read; let `prepare` write out any images" in said
 
 
+@pytest.mark.parametrize(
+    ("column", "pointed_at"),
+    [
+        ("mine: m{four}", True),
+        ("shaft_no: {four}", True),
+        ("depth: {four}", False),  # numbers are measured rather than names
+        ("file: {n}.png", False),  # each image has its own
+        ("kind: {pet}", False),  # too few
+    ],
+)
+def test_a_column_whose_names_some_images_share_is_pointed_at_whatever_it_is_called(column, pointed_at):
+    name, values = column.split(": ")
+    found = inferred(
+        numbers={"train": range(60)}, train=f"id,y,{name}: {{n}},{{pet}},{values}", sample_submission="id,y: {n},cat"
+    )
+    assert [name in text for text in doubts(found, "groups")] == [True] * pointed_at
+
+
 def test_dicom_files_that_no_column_groups_may_be_of_one_patient():
     assert "PatientID" in doubts(inferred("train/{n}.dcm test/{n}.dcm", **BINARY), "groups")[0]
     grouped = {**BINARY, "train": "id,target,patient: {n},{half},p{pair}"}

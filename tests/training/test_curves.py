@@ -6,6 +6,9 @@ import pytest
 from PIL import Image
 
 from comp.console import Console
+from comp.declare.recipe import Stage
+from comp.runs.choices import Choices
+from comp.training import curves
 from comp.training.curves import (
     HEIGHT,
     WIDTH,
@@ -51,6 +54,19 @@ def inside(text):
     assert all(len(line) <= WIDTH < 80 for line in lines)
     assert all(character.isprintable() for line in lines for character in line), "no escape codes"
     return "\n".join(re.split("[│┤]", line, maxsplit=1)[1] for line in lines if line.endswith("│"))
+
+
+@pytest.mark.parametrize(("first", "knows"), [("lbfgs", True), ("one_cycle", False)])
+def test_a_range_test_starts_from_the_heads_that_are_solved_before_it(
+    with_stages, downloaded, workspace, monkeypatch, capsys, first, knows
+):
+    shown = []
+    monkeypatch.setattr(curves, "show_range_test", lambda *given: shown.append(given[1]))
+    stages = [Stage(size=16, train="head", cached=True, schedule=first), Stage(size=16, train="all")]
+    curves.find_rate(with_stages(*stages), Choices(), workspace, Console(), 2)
+    guessing = np.log(3)
+    assert bool(shown[0].losses[:5].mean() < 0.7 * guessing) is knows
+    assert ("stage 1 isn't trained" in capsys.readouterr().out) is not knows
 
 
 def test_a_sweep_is_drawn_as_a_picture_and_said(tmp_path, capsys):
