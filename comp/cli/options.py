@@ -59,7 +59,7 @@ CHOICES: dict[str, tuple[Any, Any, str | None, str]] = {
     "fold": (Number, None, "I", "Train only the fold with this number, from 1 to K."),
     "time": (Text, None, "TIME", "Blend as many folds and backbones as fit in 30m, 90s or 1h30m, best first."),
     "like": (Text, None, "RUN", "Use this run's recipe and learning rates; with --all-data its post-processing too."),
-    "teacher": (Text, None, "RUN", "Also train on the test images, labelled by this run's predictions."),
+    "teacher": (Text, None, "RUN", "Also train on the test images, with classes or tags as this run predicts them."),
 }
 SEVERAL: dict[str, tuple[Any, Any, str | None, str]] = {
     "recipe": (list[str], ["standard"], "RECIPE", RECIPE + EACH),
