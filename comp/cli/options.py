@@ -113,7 +113,9 @@ class Here:
     def run(self, text: str) -> Run:
         found = find_run(self.workspace, text)
         if found.folder.parent.name == text:
-            self.console.say(f"the run: {found.name}")
+            scores = found.known("scores")
+            score = f", {scores['metric']} {scores['tuned']:.5f}" if "tuned" in scores else ""
+            self.console.say(f"the run: {found.name}{score}")
         return found
 
     def runs(self, texts: Sequence[str]) -> tuple[Competition, list[Run]]:

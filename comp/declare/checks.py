@@ -166,5 +166,6 @@ def misspelt(error: BaseException, words: Mapping[str, Any]) -> str | None:
     word, field = named.groups()
     there = list(inspect.signature(words[word]).parameters)
     near = difflib.get_close_matches(field, there, n=1)
-    meant = f"did you mean `{near[0]}`? There" if near else "there"
+    others = [name for name, other in words.items() if field in getattr(other, "__dataclass_fields__", ())]
+    meant = f"did you mean `{near[0]}`? There" if near else f"{others[0]} has one; there" if others else "there"
     return f"{word} has no field `{field}`; {meant} are {', '.join(there)}."

@@ -191,7 +191,13 @@ def test_a_whole_number_in_the_field_of_a_float_is_one(field, kind):
 
 
 @pytest.mark.parametrize(
-    ("field", "meant"), [("slug", "there are name"), ("metrik", "did you mean `metric`?"), ("zoom", "there are name")]
+    ("field", "meant"),
+    [
+        ("slug", "there are name"),
+        ("metrik", "did you mean `metric`?"),
+        ("zoom", "there are name"),
+        ("schedule", "Stage has one; there are name"),
+    ],
 )
 def test_a_field_that_a_word_has_not_is_told_those_it_has(field, meant):
     with pytest.raises(TypeError) as raised:
