@@ -92,7 +92,7 @@ def _once(whole: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         first, second = (doubled.iloc[row] for row in (0, 1))
         differing = next(column for column in frame.columns[1:] if first[column] != second[column])
         several = counted(doubled["id"].nunique(), "id occurs", "ids occur")
-        one, other = (in_words(row[differing]) for row in (first, second))
+        one, other = (in_words(row["label"]) if differing == "label" else row[differing] for row in (first, second))
         raise DataError(
             f"{several} more than once, the first {first['id']!r} with the {differing} {one!r} and {other!r}; every "
             "image needs its own id, and one label."

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comp.declare.labels.table import classes_of, in_order
+from comp.declare.labels.table import classes_of, in_order, table
 from comp.errors import DataError
 from tests.declare.labels.conftest import ODD
 
@@ -20,6 +20,19 @@ from tests.declare.labels.conftest import ODD
 def test_a_table_without_two_classes_is_refused(labels, target, said):
     with pytest.raises(DataError, match=said):
         classes_of(pd.DataFrame({"label": pd.Series(labels, dtype=object)}), target)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("label", [(("density", 10.14),), (("density", 3.5),)], "'density 10.14' and 'density 3.5'"),
+        ("validates", [True, None], "True and None"),
+    ],
+)
+def test_what_differs_between_two_rows_of_an_id_is_told_in_words(column, values, said):
+    rows = {"id": ["a", "a"], "path": ["a.png"] * 2, "label": ["cat"] * 2, column: values}
+    with pytest.raises(DataError, match=f"'a' with the {column} {said}"):
+        table(**rows)
 
 
 def test_numbers_are_ordered_as_numbers_and_all_else_as_text():
