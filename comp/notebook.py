@@ -357,7 +357,8 @@ class Session:
         """Restore model and history where the block fails, so that a retry goes like a first try."""
         training, learner = self.training, self.prepared.learner
         model, sizes = deepcopy(learner.model), training.run.history.sizes()
-        before = {name: copy(getattr(training, name)) for name in ("fitted", "snapshots", "baseline", "unexplained")}
+        names = ("fitted", "snapshots", "baseline", "unexplained", "latest")
+        before = {name: copy(getattr(training, name)) for name in names}
         try:
             yield
         except BaseException:

@@ -227,6 +227,7 @@ def test_an_interrupted_fit_leaves_all_as_it_was(open_session, monkeypatch, caps
     assert weights(session) == before
     assert session.prepared.learner.evaluated is session.prepared.learner.model
     assert not session.fitted
+    assert session.training.latest is None
     assert not session.run.history.began
     session.fit(learning_rate=1e-2)
     assert session.run.history.epochs()["epoch"].tolist() == [1]

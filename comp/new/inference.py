@@ -45,7 +45,7 @@ from comp.new.viewpoints import UNLIKE_PHOTOS, viewpoint_of
 
 GRADES = r"grade|severity|diagnosis|level|stage|rating|isup|retinopathy|blindness"
 NAMES_OF_NUMBERS = r"(map|names?|classes|labels?)[^/]*\.(json|txt)$"
-PLAIN = r"cover|normal|healthy|negative|background|original|clean|benign|\bno(ne)?\b"
+PLAIN = r"(?<![a-z])(?:cover|normal|healthy|negative|background|original|clean|benign|no(?:ne)?(?![a-z]))"
 # Files that may hold many images each; they can't be read.
 CONTAINERS = (".hdf5", ".h5", ".tfrec", ".tfrecord", ".bson", ".lmdb", ".mdb", ".npz", ".pkl", ".pickle")
 PATIENTS = "whether several images are of one patient, as their PatientID says: give it as a `group` in a LabelFunction"
@@ -95,7 +95,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     names = _joined_names(labels, sample)
     if names:
         (plain,) = set(labels.classes) - names.keys()
-        doubt = f"whether the probability is that of any class but {plain!r}"
+        doubt = f"whether all classes but {plain!r} count as one, since one probability is asked for"
         labels = replace(labels, classes=(plain, *set(names.values())), doubts=(*labels.doubts, doubt))
     elif isinstance(given, CsvNumbers) and labels.path:
         names = _longer_names([*sample.columns], [*look.tables[labels.path].columns])
@@ -165,11 +165,12 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
 
 
 def _joined_names(labels: Found, sample: SampleTable) -> dict[str, str]:
-    """One name for all classes but the plain one, where the sample submission has one probability; else empty."""
+    """One name for all classes but the asked or plain one, where one probability is asked for; else empty."""
     fraction = len(sample.columns) == 1 and any(re.fullmatch(r"0?\.\d*[1-9]\d*", value) for value in sample.values)
     if not fraction or labels.source.target != "single" or len(labels.classes) < 3:
         return {}
-    plain = next((name for name in labels.classes if re.search(PLAIN, name.lower())), labels.classes[0])
+    asked = (name for name in labels.classes if _is_named_in(name, sample.columns[0]))
+    (plain, *_) = *asked, *(name for name in labels.classes if re.search(PLAIN, name.lower())), labels.classes[0]
     return {name: f"not {plain}" for name in labels.classes if name != plain}
 
 
@@ -298,9 +299,13 @@ def _ranked(values: pd.Series[str], classes: Sequence[str], wanted: Named | None
     return TopClasses(count, separator), text, takes is not None
 
 
+def _is_named_in(label: str, column: str) -> bool:
+    return label.lower() in re.split(r"[^a-z0-9]+", column.lower())
+
+
 def _probability_of(column: str, classes: Sequence[str], *, sure: bool) -> FormSeen:
     """A form for the class that the column is named after, else for the last class, which usually means yes."""
-    after = [label for label in classes if label.lower() in re.split(r"[^a-z0-9]+", column.lower())]
+    after = [label for label in classes if _is_named_in(label, column)]
     label = after[0] if len(after) == 1 else classes[-1]
     clear = len(after) == 1 or set(classes) == {"0", "1"}
     text = f"the probability of {label!r} in {column!r}" + ("" if clear else f", not of {classes[0]!r}")

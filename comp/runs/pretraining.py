@@ -121,6 +121,13 @@ def lines_of_origin(backbone: str, competition: str, validating: set[str]) -> It
         )
 
 
+def is_known(backbone: str) -> bool:
+    """Whether timm knows a backbone of this name, whatever folders are called."""
+    import timm
+
+    return timm.is_model(backbone)
+
+
 def unknown(backbone: str) -> BackboneError:
     """The error for a name that timm doesn't know, with similar names."""
     import timm

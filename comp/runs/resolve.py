@@ -24,7 +24,7 @@ from comp.declare.viewpoint import Viewpoint
 from comp.errors import DeclarationError, OverrideError, RunError, counted
 from comp.runs import Run, Workspace, find_run
 from comp.runs.choices import Choices, recipe_named
-from comp.runs.pretraining import in_pixels
+from comp.runs.pretraining import in_pixels, is_known
 
 # The device files of NVIDIA's and AMD's drivers, of WSL and of Jetson.
 DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvmap", "/dev/nvhost-ctrl")
@@ -122,7 +122,7 @@ def _chosen(competition: Competition, choices: Choices) -> tuple[Competition, Re
         raise OverrideError(f"{competition.name} {wrong}.")
     if choices.backbone is not None:
         recipe = replace(recipe, backbone=choices.backbone)
-    if (Path(recipe.backbone).expanduser() / "config.json").is_file():
+    if (Path(recipe.backbone).expanduser() / "config.json").is_file() and not is_known(recipe.backbone):
         recipe = replace(recipe, backbone=f"local-dir:{recipe.backbone}")
     if recipe.backbone.startswith("local-dir:"):
         folder = Path(recipe.backbone.removeprefix("local-dir:")).expanduser().resolve()

@@ -82,17 +82,25 @@ class Extraction:
         self.images.console.detail(f"{self._what} of {len(self.images.paths)} images {self._at}: {how}")
         return features
 
-    def computed(self, start: int = 0) -> Iterator[Tensor]:
-        """Compute the features from row ``start`` on, in the same batches as a computation from row 0."""
+    @property
+    def count(self) -> int:
+        """The number of views of all images."""
+        return len(self.images.paths) * len(self.views)
+
+    def computed(self, start: int = 0, among: int = 0) -> Iterator[Tensor]:
+        """Compute the features from row ``start`` on, in the same batches as a computation from row 0.
+
+        among: the number of views whose features have the same bits, where these are some of them.
+        """
         count, console = len(self.images.paths), self.images.console
-        views = count * len(self.views)
         if start:
             console.detail(f"{self._what} of {start} of {count} images {self._at}: found in the cache")
         text = f"{self._what} of {count} images in {len(self.views)} views {self._at}"
-        with console.bar(text, views, "images") as bar:
+        with console.bar(text, self.count, "images") as bar:
             bar.advance(start * len(self.views))
             rows = np.arange(start, count)
-            for batch in self.images.through(self.learner, rows, self.size, self.views, cut=self.cut, count=views):
+            every = among or self.count
+            for batch in self.images.through(self.learner, rows, self.size, self.views, cut=self.cut, count=every):
                 yield batch
                 bar.advance(batch.shape[0] * batch.shape[1])
 

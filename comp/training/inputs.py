@@ -87,13 +87,13 @@ def to_predict(images: Images, learner: Learner, rows: Rows | None = None) -> It
         if rows is not None and stage.pixels == size and stage.cached and stage.on_features != trained
     )
     seen = next((one for one in of_stages if one.views[: len(views)] == views), None)
-    in_halves = seen is not None or images.reused
+    in_halves, among = seen is not None or images.reused, 0 if seen is None else seen.count
     if seen is not None and cut is not None and not seen.is_cached():
         seen = None
     if cut and seen is None and not (images.reused and of_these.has_room()):
         if not in_halves:
             return replace(of_these, cut=None).computed()
         # In halves, as with cached maps, so that the bits are the same.
-        return learner.features_of_maps(of_these.computed(), cut)
-    extraction, among = (of_these, np.arange(len(every))) if seen is None else (seen, every)
-    return extraction.of_rows(extraction.features()[:, : len(views)], among)
+        return learner.features_of_maps(of_these.computed(among=among), cut)
+    extraction, chosen = (of_these, np.arange(len(every))) if seen is None else (seen, every)
+    return extraction.of_rows(extraction.features()[:, : len(views)], chosen)

@@ -337,7 +337,7 @@ class Training:
             save_weights(model, self.snapshots[0])
 
     def made_worse(self, reached: Reached) -> str:
-        """The same of the stage that ended with this loss and score."""
+        """In words, why the stage that ended with this loss and score should be undone; empty if it shouldn't."""
         if self.before is None:
             return ""
         return made_worse(self.prepared.experiment.competition.scoring, self.before.reached, reached)

@@ -56,13 +56,23 @@ def test_of_classes_that_two_columns_tell_the_one_in_words_is_taken():
     assert declared(birds="class id,file,bird,note: {third}.0,{n},{pet},x").labels.label == "bird"
 
 
-def test_where_one_probability_is_asked_of_several_classes_all_but_the_plain_one_are_joined_and_a_person_is_asked():
-    files = " ".join(f"{kind}/{n}.jpg" for n in range(4) for kind in ("cover", "uerd", "juni")) + " test/{n}.jpg"
-    found = inferred(files, sample_submission="Id,Label: {n}.jpg,0.{n}")
-    joined = "not cover"
-    assert found.competition.labels.names == {"uerd": joined, "juni": joined}
-    assert found.competition.submission == ProbabilityOf(joined)
-    assert any("'cover'" in doubt for doubt in doubts(found, "labels"))
+@pytest.mark.parametrize(
+    ("classes", "column", "plain", "asked"),
+    [
+        (("cover", "uerd", "juni"), "Label", "cover", "not cover"),
+        (("abnormal", "fluid", "normal"), "Label", "normal", "not normal"),
+        (("glioma", "no_tumor", "pituitary"), "Label", "no_tumor", "not no_tumor"),
+        (("bcc", "mel", "normal"), "mel", "mel", "mel"),
+    ],
+)
+def test_where_one_probability_is_asked_of_several_classes_all_but_one_are_joined_and_a_person_is_asked(
+    classes, column, plain, asked
+):
+    files = " ".join(f"{kind}/{n}.jpg" for n in range(4) for kind in classes) + " test/{n}.jpg"
+    found = inferred(files, sample_submission=f"Id,{column}: {{n}}.jpg,0.{{n}}")
+    assert found.competition.labels.names == {name: f"not {plain}" for name in classes if name != plain}
+    assert found.competition.submission == ProbabilityOf(asked)
+    assert any(repr(plain) in doubt for doubt in doubts(found, "labels"))
 
 
 BY_MEAN = "id,X4_mean,X11_mean,X4_sd,X11_sd: {n},{n}.5,{n}.25,{n}.1,{n}.7"

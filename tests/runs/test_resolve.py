@@ -23,10 +23,11 @@ def test_a_local_backbone_is_recorded_with_its_whole_path(tmp_path, monkeypatch)
     assert recipe.backbone == f"local-dir:{tmp_path.resolve() / 'mine'}"
     _, recipe = resolve(named("planet"), Choices(settings=("backbone=local-dir:~/mine", "stages.size=64")))
     assert recipe.backbone == f"local-dir:{Path.home().resolve() / 'mine'}"
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "config.json").touch()
-    _, recipe = resolve(named("planet"), Choices(backbone="mine", settings=("stages.size=64",)))
-    assert recipe.backbone == f"local-dir:{tmp_path.resolve() / 'mine'}"
+    for name, taken in (("mine", f"local-dir:{tmp_path.resolve() / 'mine'}"), ("resnet18.a1_in1k", "resnet18.a1_in1k")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").touch()
+        _, recipe = resolve(named("planet"), Choices(backbone=name, settings=("stages.size=64",)))
+        assert recipe.backbone == taken
 
 
 def test_of_joined_folds_that_diverged_differently_each_stage_is_as_the_others_have_it(shades, predicting):

@@ -118,9 +118,11 @@ def test_where_no_maps_can_be_cached_why_is_said_and_images_are_predicted_from(
     assert not list(images.cache.rglob("*.npy"))
 
 
+@pytest.mark.parametrize("worth", [1, 30])
 def test_what_is_predicted_is_the_same_to_the_bit_though_cached_maps_are_gone_or_have_no_room(
-    images, tables, monkeypatch
+    images, tables, monkeypatch, worth
 ):
+    monkeypatch.setattr("comp.training.learner.WORTH", worth * 16**2)  # for all 36 images, or also for some
     learner, targets, rows = learner_of(stages=[LATE]), torch.from_numpy(tables.targets), np.arange(36)
     inputs_of(images, learner, LATE, targets, rows[:24], rows[24:], seed=0)
     test = replace(images.only(rows[:20]), reused=True)
