@@ -145,23 +145,22 @@ class Images:
         views: Sequence[View],
         kept: Mapping[Size, ImageCache] | None = None,
         cut: Cut | None = None,
-        count: int | None = None,
+        count: int = 0,
     ) -> Iterator[Tensor]:
         """The features of rows in order, or with a ``cut`` the early half's maps, as batches (B, V, ...).
 
-        They have the same bits in one process and in several that share the rows. count: of all views, if these rows
-        are the rest of a computation.
+        They have the same bits in one process and in several that share the rows. count: as in `Learner.features`; an
+        epoch's validation, whose weights change until the next one, has none.
         """
-        every = len(rows) * len(views) if count is None else count
         rank, processes = learner.accelerator.process_index, learner.accelerator.num_processes
         if processes == 1:
-            return learner.features(self.views(rows, size, views, kept), cut, every)
+            return learner.features(self.views(rows, size, views, kept), cut, count)
         same_weights(learner.evaluated)
         # The rows of one forward pass in these views.
         at_once = max(1, forward_batch() // len(views))
         blocks = [rows[start : start + at_once] for start in range(0, len(rows), at_once)]
         own = np.concatenate([rows[:0], *blocks[rank::processes]])
-        return in_order(learner.features(self.views(own, size, views, kept), cut, every), len(blocks))
+        return in_order(learner.features(self.views(own, size, views, kept), cut, count), len(blocks))
 
 
 def workers() -> int:
