@@ -13,6 +13,7 @@ from comp.training.backbone import layer_groups
 from comp.training.extraction import Extraction
 from comp.training.features import features_of
 from comp.training.images import Images
+from comp.training.inference import compiled
 from comp.training.inputs import can_cache_maps, inputs_of, to_predict
 from tests.training import conftest
 from tests.training.of_images import ALL, HEAD, LATE, PLAIN, cached, learner_of, middle_and_top, whole
@@ -133,6 +134,18 @@ def test_what_is_predicted_is_the_same_to_the_bit_though_cached_maps_are_gone_or
     monkeypatch.setattr("comp.data.disk_room.shutil.disk_usage", lambda _: SimpleNamespace(free=1e3))
     assert np.array_equal(whole(to_predict(test, learner)), expected[1])
     assert cached(images) == 0
+
+
+def test_an_epoch_s_validation_is_not_compiled_as_its_weights_change(images, tables, monkeypatch):
+    made = []
+    monkeypatch.setattr("comp.training.learner.WORTH", 1)
+    monkeypatch.setattr("comp.training.learner.compiled", lambda *given: made.append(given) or compiled(*given))
+    learner, targets, rows = learner_of(stages=[ALL]), torch.from_numpy(tables.targets), np.arange(36)
+    _, validation = inputs_of(images, learner, ALL, targets, rows[:24], rows[24:], seed=0)
+    assert len(whole(validation.features())) == 12
+    assert not made
+    assert len(whole(to_predict(images, learner, rows[24:]))) == 12
+    assert len(made) == 1
 
 
 def test_the_plain_view_is_the_first_of_every_kind_of_test_time_augmentation():
