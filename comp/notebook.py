@@ -356,14 +356,13 @@ class Session:
     def _as_before_unless_it_ends(self) -> Iterator[None]:
         """Restore model and history where the block fails, so that a retry goes like a first try."""
         training, learner = self.training, self.prepared.learner
-        model, sizes = deepcopy(learner.model), training.run.history.sizes()
-        names = ("fitted", "snapshots", "baseline", "unexplained", "latest")
-        before = {name: copy(getattr(training, name)) for name in names}
+        model, sizes, now = deepcopy(learner.model), training.run.history.sizes(), vars(training)
+        before = {name: copy(now[name]) for name in ("fitted", "snapshots", "baseline", "unexplained", "latest")}
         try:
             yield
         except BaseException:
             learner.model = learner.evaluated = model
-            vars(training).update(before)
+            now.update(before)
             training.run.history.cut(sizes)
             self.console.say("the stage did not end; the weights are as they were before it")
             raise
