@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stderr
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +44,9 @@ def compiled(classifier: Classifier, cut: Cut | None, image: Tensor) -> Callable
     """
     # OpenVINO counts its users over the network, but not without this package.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    # It imports absl, if installed, which later closes the stream that it logged to, unless that is Python's own.
+    with redirect_stderr(sys.__stderr__):
+        import openvino
 
     network = _Traced(classifier, cut)
     with warnings.catch_warnings(), torch.no_grad():
