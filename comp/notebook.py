@@ -258,7 +258,7 @@ class Session:
         self.training.fitted = list(stages)
         self.training.snapshots = [self.run.checkpoint(snapshot) for snapshot in trained["snapshots"]]
         self.training.baseline, self.training.unexplained = trained.get("baseline"), trained.get("unexplained")
-        self._predicted = False
+        self._predicted, self.training.latest = False, None
         self.console.say(f"loaded {name} of {source.name}")
 
     def predict(self) -> pd.DataFrame:

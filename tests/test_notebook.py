@@ -1,7 +1,4 @@
-import os
 import shutil
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +13,6 @@ from comp.errors import CompError, DeclarationError, OverrideError, RunError
 from comp.notebook import Session
 from comp.runs import Run, Workspace
 from comp.training.backbone import digest, layer_groups
-from comp.training.launching import SPINS
 from tests.conftest import shades_in
 
 
@@ -245,6 +241,7 @@ def test_load_brings_back_weights_predictions_and_history_as_they_were_saved_las
     assert not session.predict().equals(first)
     session.load("head")
     assert weights(session) == after
+    assert session.training.latest is None, "the scores of the weights that it replaced"
     assert [stage.size for stage in session.fitted] == [16, 16]
     assert session.predict().equals(first)
     assert session.submission.read_bytes() == written
@@ -392,20 +389,3 @@ def test_a_fold_and_what_a_run_before_found_are_taken(open_session):
     assert len(like.predict()) == 12
     assert like.most_confused().empty
     assert like.top_losses().empty
-
-
-@pytest.mark.long
-def test_threads_of_a_session_sleep_soon_as_those_of_the_command_do():
-    code = """
-import os, sys
-class Watching:
-    def find_spec(self, name, *_):
-        if name == "torch":
-            print(os.environ.get("GOMP_SPINCOUNT"))
-            sys.exit()
-sys.meta_path.insert(0, Watching())
-import comp.notebook
-"""
-    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert ended.stdout.split() == [SPINS]

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from itertools import count
 from pathlib import Path
@@ -19,7 +21,7 @@ from comp.errors import DataError, OverrideError
 from comp.runs import list_runs
 from comp.tools import side_by_side
 from comp.training import backbone, finder, training
-from comp.training.launching import LOST, report_error, start_processes
+from comp.training.launching import LOST, SPINS, report_error, start_processes
 from comp.training.learner import Learner
 from comp.training.state import load_state
 
@@ -294,3 +296,19 @@ def test_more_processes_than_a_launcher_started_are_refused(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(OverrideError, match="--processes"):
         start_processes(3)
+
+
+def test_threads_of_a_session_sleep_soon_as_those_of_the_command_do():
+    code = """
+import os, sys
+class Watching:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            print(os.environ.get("GOMP_SPINCOUNT"))
+            sys.exit()
+sys.meta_path.insert(0, Watching())
+import comp.notebook
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == [SPINS]
