@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import chain
 
 import pandas as pd
 
@@ -136,7 +137,7 @@ def infer(look: Look, name: str, kaggle: str, datasets: Sequence[KaggleDataset] 
     group = getattr(getattr(given, "train", given), "group", None)
     told = look.tables.get(labels.path, pd.DataFrame())
     seen = perhaps_groups(told, {*named_in(vars(given).values()), *labels.classes}, labels.column)
-    ungrouped = [PATIENTS] if read == "dicom" else [*seen, *groups_elsewhere(look, labels.path, sample)]
+    ungrouped = [PATIENTS] if read == "dicom" else chain(seen, groups_elsewhere(look, labels.path, sample))
     findings = [
         Finding("labels", labels.seen),
         *([Finding("read", f"an image's channels are files: {', '.join(look.channels)}")] if look.channels else []),
