@@ -63,11 +63,11 @@ def find_rate(
             f"{' or '.join(map(str, tested))}."
         )
     prepared = prepare(experiment, console)
-    for solved, earlier in enumerate(stages[: number - 1], start=1):
-        if earlier.schedule == "lbfgs":  # in seconds; the range test then starts from the head that the training has
-            deque(prepared.learner.fit(earlier, 1.0, *prepared.inputs(earlier, solved), prepared.seed_of(solved)), 0)
+    for place, earlier in enumerate(stages[: number - 1], start=1):
+        if earlier.schedule == "lbfgs":  # in seconds; the range test then starts from the head that a training has
+            deque(prepared.learner.fit(earlier, 1.0, *prepared.inputs(earlier, place), prepared.seed_of(place)), 0)
         else:
-            console.say(f"stage {solved} isn't trained before this test, as it is before stage {number} in a training")
+            console.say(f"stage {place} isn't trained first; after it, in a training, the curve may be another")
     stage = prepared.possible(stages[number - 1])
     epochs, _ = prepared.inputs(stage, number)
     picture = workspace.runs / competition.name / f"learning-rate-{choices.recipe}-{number}.png"
